@@ -1,0 +1,132 @@
+"""The unit of work: consecutive documents of one shard, as Arrow columns and as NumPy views of their bytes."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+Bytes = npt.NDArray[np.uint8]
+Int32s = npt.NDArray[np.int32]
+Int64s = npt.NDArray[np.int64]
+UInt64s = npt.NDArray[np.uint64]
+
+
+class Segments(NamedTuple):
+    """Pieces of every document of a batch, in order.
+
+    `offsets[i]:offsets[i + 1]` are the pieces of document i; `starts`/`ends` are
+    byte positions in `Batch.data`, `chars` lengths in code points, `hashes` 64-bit
+    hashes of the bytes.
+    """
+
+    starts: Int32s
+    ends: Int32s
+    chars: Int32s
+    hashes: UInt64s
+    offsets: Int64s
+
+
+class Batch:
+    """Consecutive documents of one shard; `columns` holds "id" and "text" and whatever else was asked for.
+
+    `raw`/`raw_offsets` are the JSON lines without their newline, where the reader was asked for lines.
+    """
+
+    def __init__(
+        self,
+        shard: str,
+        first_row: int,
+        columns: pa.RecordBatch,
+        raw: Bytes | None = None,
+        raw_offsets: Int64s | None = None,
+    ) -> None:
+        self.shard = shard
+        self.first_row = first_row
+        self.columns = columns
+        self.raw = raw
+        self.raw_offsets = raw_offsets
+
+    def __len__(self) -> int:
+        return self.columns.num_rows
+
+    @property
+    def ids(self) -> pa.StringArray:
+        return self.columns.column("id")
+
+    @cached_property
+    def offsets(self) -> Int64s:
+        """int64[n + 1]: document i is `data[offsets[i]:offsets[i + 1]]`."""
+        text = self.columns.column("text")
+        found = np.frombuffer(text.buffers()[1], np.int64)[text.offset : text.offset + len(text) + 1]
+        return found - found[0]
+
+    @cached_property
+    def data(self) -> Bytes:
+        """UTF-8 bytes of all documents, one after the other; a view of the Arrow column, not a copy."""
+        text = self.columns.column("text")
+        buffer = text.buffers()[2]
+        if buffer is None:
+            return np.empty(0, np.uint8)
+        first = np.frombuffer(text.buffers()[1], np.int64)[text.offset]
+        return np.frombuffer(buffer, np.uint8)[first : first + self.offsets[-1]]
+
+    @cached_property
+    def words(self) -> Segments:
+        """What `str.split()` makes of each text."""
+        from dolma_pipe.kernels.segment import split_words
+
+        return Segments(*split_words(self.data, self.offsets))
+
+    @cached_property
+    def lines(self) -> Segments:
+        """What `text.split("\\n")` makes of each text."""
+        from dolma_pipe.kernels.segment import split_lines
+
+        return Segments(*split_lines(self.data, self.offsets))
+
+    @cached_property
+    def char_counts(self) -> Int64s:
+        """Code points of each document."""
+        from dolma_pipe.kernels.utf8 import count_chars
+
+        return count_chars(self.data, self.offsets)
+
+    def text(self, index: int) -> str:
+        return self.data[self.offsets[index] : self.offsets[index + 1]].tobytes().decode()
+
+    def texts(self) -> list[str]:
+        return self.columns.column("text").to_pylist()
+
+    def metadata(self, field: str) -> pa.StringArray:
+        """One field of `metadata` as strings ("url", or dotted "a.b"); null where a document has none."""
+        column = self.columns.column("metadata").to_pylist()
+        return pa.array([_dig(value, field) for value in column], pa.string())
+
+    def document(self, index: int) -> dict[str, Any]:
+        """One document as plain data, its metadata decoded."""
+        found: dict[str, Any] = self.columns.slice(index, 1).to_pylist()[0]
+        if found.get("metadata") is not None:
+            found["metadata"] = msgspec.json.decode(found["metadata"])
+        return found
+
+
+def _dig(metadata: str | None, field: str) -> str | None:
+    value: Any = msgspec.json.decode(metadata) if metadata else None
+    for part in field.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    if value is None or isinstance(value, str):
+        return value
+    return msgspec.json.encode(value).decode()
+
+
+def make_batch(texts: list[str], ids: list[str] | None = None, shard: str = "batch", **columns: list[str | None]) -> Batch:
+    """A batch of texts that come from no file: for tests, notebooks and warming up kernels."""
+    names = ids if ids is not None else [str(index) for index in range(len(texts))]
+    arrays: dict[str, pa.Array] = {"id": pa.array(names, pa.string()), "text": pa.array(texts, pa.large_string())}
+    arrays.update({name: pa.array(values, pa.string()) for name, values in columns.items()})
+    return Batch(shard, 0, pa.RecordBatch.from_pydict(arrays))

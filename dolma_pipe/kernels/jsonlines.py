@@ -1,0 +1,91 @@
+"""One pass over JSON lines that finds those a fast decoder would accept and should not.
+
+A decoder keeps one of two repeated keys and lets a lone surrogate escape pass
+in a field that it skips. Lines this kernel marks are looked at again, slowly;
+it may mark too many (two keys with one hash), never too few.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dolma_pipe.kernels import kernel
+
+QUOTE, BACKSLASH, COMMA = 34, 92, 44
+OPEN_OBJECT, CLOSE_OBJECT, OPEN_LIST, CLOSE_LIST = 123, 125, 91, 93
+MAX_KEYS, MAX_DEPTH = 512, 64
+
+
+@kernel
+def _surrogate(data, i, end):
+    """The surrogate code unit of an escape that starts at `i` (a backslash), else 0."""
+    if i + 6 > end or data[i] != 92 or data[i + 1] != 117 or (data[i + 2] | 32) != 100:
+        return 0
+    value = 0
+    for j in range(i + 2, i + 6):
+        digit = np.int64(data[j])
+        value = value * 16 + (digit - 48 if digit < 58 else (digit | 32) - 87)
+    return value if 0xD800 <= value <= 0xDFFF else 0
+
+
+@kernel
+def _lone_surrogate_length(data, i, end):
+    """Bytes of the escape at `i`; negative when it is a surrogate without its other half."""
+    unit = _surrogate(data, i, end)
+    if unit == 0:
+        return 2
+    if unit >= 0xDC00:
+        return -6
+    return 12 if _surrogate(data, i + 6, end) >= 0xDC00 else -6
+
+
+@kernel
+def suspicious_lines(data, starts, ends):
+    """Per line: may it hold a repeated key, an escaped key or a lone surrogate escape? `data` is uint8."""
+    marked = np.zeros(len(starts), np.bool_)
+    keys = np.empty(MAX_KEYS, np.uint64)
+    first_key = np.zeros(MAX_DEPTH, np.int64)
+    is_object = np.zeros(MAX_DEPTH, np.bool_)
+    for line in range(len(starts)):
+        i, end = starts[line], ends[line]
+        depth, key_count, expect_key = 0, 0, False
+        while i < end and not marked[line]:
+            byte = data[i]
+            i += 1
+            if byte == QUOTE:
+                key = np.uint64(14695981039346656037)
+                while i < end and data[i] != QUOTE:
+                    if data[i] == BACKSLASH:
+                        step = _lone_surrogate_length(data, i, end)
+                        marked[line] |= step < 0 or expect_key
+                        i += abs(step)
+                        continue
+                    if expect_key:
+                        key = (key ^ np.uint64(data[i])) * np.uint64(1099511628211)
+                    i += 1
+                i += 1
+                if expect_key:
+                    expect_key = False
+                    for k in range(first_key[depth], key_count):
+                        marked[line] |= keys[k] == key
+                    if key_count == MAX_KEYS:
+                        marked[line] = True
+                    else:
+                        keys[key_count] = key
+                        key_count += 1
+            elif byte == OPEN_OBJECT or byte == OPEN_LIST:
+                depth += 1
+                if depth == MAX_DEPTH:
+                    marked[line] = True
+                    break
+                is_object[depth] = byte == OPEN_OBJECT
+                first_key[depth] = key_count
+                expect_key = byte == OPEN_OBJECT
+            elif byte == CLOSE_OBJECT or byte == CLOSE_LIST:
+                if depth > 0:
+                    key_count = first_key[depth]
+                    depth -= 1
+                expect_key = False
+            elif byte == COMMA:
+                expect_key = is_object[depth] and depth > 0
+    return marked

@@ -1,0 +1,1 @@
+"""Each runner says where tasks run; none knows a stage."""

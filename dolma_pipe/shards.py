@@ -1,0 +1,420 @@
+"""Document shards: JSON lines (plain, .gz, .zst) and Parquet in, JSON lines out.
+
+A row is a readable document's index in its shard. Blank lines are no rows; a
+line that cannot be read is no row either: it goes to the quarantine with its
+line number, byte offset and reason, and later stages count the same ones.
+"""
+
+from __future__ import annotations
+
+import base64
+import fnmatch
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import xxhash
+
+from dolma_pipe import storage
+from dolma_pipe.batch import Batch, Bytes, Int64s
+from dolma_pipe.errors import DataError
+from dolma_pipe.streams import Decompressed, compressor
+
+EXTENSIONS = (
+    ".jsonl", ".json", ".jsonl.gz", ".json.gz", ".gz", ".jsonl.zst", ".json.zst", ".parquet",
+)  # fmt: skip
+FIELDS = ("id", "text", "source", "added", "created", "metadata")
+BATCH_BYTES = 4 << 20
+MAX_RAW = 64 << 10
+
+
+class BadRow(msgspec.Struct, frozen=True):
+    """One line of a quarantine file; `raw_base64` holds at most 64 KiB of it."""
+
+    file: str
+    line: int
+    byte_offset: int
+    byte_length: int
+    reason: str
+    raw_base64: str
+
+
+class Shard(NamedTuple):
+    """One document file of a data set; `name` is relative to `documents/`."""
+
+    dataset: str
+    name: str
+
+    @property
+    def path(self) -> str:
+        return storage.join(self.dataset, "documents", self.name)
+
+    @property
+    def stem(self) -> str:
+        """The name without its extension: what attribute files are called."""
+        return split_extension(self.name)[0]
+
+
+def split_extension(name: str) -> tuple[str, str]:
+    """Stem and extension of a document shard; the longest known extension counts, "" where none is known."""
+    for extension in sorted(EXTENSIONS, key=len, reverse=True):
+        if name.endswith(extension):
+            return name[: -len(extension)], extension
+    return name, ""
+
+
+def document_shards(dataset: str, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> list[Shard]:
+    """The shards of a data set, by bytes of their names; strangers and twin stems are errors. Globs match names."""
+    folder = storage.join(dataset, "documents")
+    if not storage.exists(folder):
+        raise DataError(f"{dataset}: no folder documents/ in it; a data set is a folder that holds documents/")
+    shards: dict[str, Shard] = {}
+    for name in storage.listing(folder):
+        stem, extension = split_extension(name)
+        if not extension:
+            raise DataError(f"{folder}/{name}: not a document file; expected one of {', '.join(EXTENSIONS)}")
+        if stem in shards:
+            raise DataError(f"{folder}: {shards[stem].name} and {name} share one stem; rename or remove one")
+        shards[stem] = Shard(dataset, name)
+    chosen = [shard for shard in shards.values() if _chosen(shard.name, include, exclude)]
+    if not chosen:
+        wanted = f" that match {', '.join(include)}" if include else ""
+        raise DataError(f"{folder}: no document files{wanted}")
+    return sorted(chosen, key=lambda shard: shard.name.encode())
+
+
+def _chosen(name: str, include: Sequence[str], exclude: Sequence[str]) -> bool:
+    included = not include or any(fnmatch.fnmatch(name, glob) for glob in include)
+    return included and not any(fnmatch.fnmatch(name, glob) for glob in exclude)
+
+
+class _Row(msgspec.Struct):
+    id: str | int
+    text: str
+    source: str | None = None
+    added: str | None = None
+    created: str | None = None
+    metadata: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_decoder = msgspec.json.Decoder(_Row)
+_any_decoder = msgspec.json.Decoder()
+
+
+class DocumentReader:
+    """The documents of one shard as batches of about 4 MB, in order.
+
+    Iterate once. Afterwards `rows`, `bad_rows`, `bad_bytes` are the shard's counts, `size` and `hash`
+    (xxh3-128) those of the stored file. `limit` ends after that many rows: then size and hash are None.
+    `bad` is told of every row that could not be read.
+    """
+
+    def __init__(
+        self,
+        shard: Shard | str,
+        columns: Sequence[str] = ("id", "text"),
+        *,
+        lines: bool = False,
+        limit: int | None = None,
+        bad: Callable[[BadRow], None] | None = None,
+        batch_bytes: int = BATCH_BYTES,
+    ) -> None:
+        self.path, self.name = (shard.path, shard.name) if isinstance(shard, Shard) else (shard, shard)
+        self.columns = tuple(columns)
+        self.lines = lines
+        self.limit = limit
+        self.rows = self.bad_rows = self.bad_bytes = 0
+        self.size: int | None = None
+        self.hash: str | None = None
+        self._bad = bad
+        self._batch_bytes = batch_bytes
+
+    def __iter__(self) -> Iterator[Batch]:
+        batches = self._parquet() if self.path.endswith(".parquet") else self._json_lines()
+        for batch in batches:
+            if self.limit is not None and self.rows + len(batch) >= self.limit:
+                yield self._cut(batch, self.limit - self.rows)
+                return
+            self.rows += len(batch)
+            if len(batch):
+                yield batch
+
+    def _cut(self, batch: Batch, rows: int) -> Batch:
+        self.rows += rows
+        raw_offsets = batch.raw_offsets[: rows + 1] if batch.raw_offsets is not None else None
+        return Batch(batch.shard, batch.first_row, batch.columns.slice(0, rows), batch.raw, raw_offsets)
+
+    # JSON lines
+
+    def _json_lines(self) -> Iterator[Batch]:
+        stream = Decompressed(self.path)
+        line, offset = 0, 0
+        for block in _blocks(stream, self._batch_bytes):
+            whole = len(block) if block.endswith(b"\n") or stream.fault is None else block.rfind(b"\n") + 1
+            yield self._batch(block[:whole], line, offset)
+            line += block.count(b"\n")
+            offset += whole
+            if whole < len(block):
+                self._quarantine(line + 1, offset, block[whole:], stream.fault or "")
+        if stream.fault is not None and not self._told(stream.fault):
+            self._quarantine(line + 1, offset, b"", stream.fault)
+        self.size, self.hash = stream.size, stream.hash
+
+    def _batch(self, block: bytes, first_line: int, offset: int) -> Batch:
+        data = np.frombuffer(block, np.uint8)
+        starts, ends, numbers = _line_bounds(data)
+        rows, kept = self._decode(block, data, starts, ends, numbers + first_line + 1, offset)
+        raw = raw_offsets = None
+        if self.lines:
+            raw, raw_offsets = _gather(data, starts[kept], ends[kept])
+        return Batch(self.name, self.rows, _columns(rows, self.columns), raw, raw_offsets)
+
+    def _decode(
+        self, block: bytes, data: Bytes, starts: Int64s, ends: Int64s, numbers: Int64s, offset: int
+    ) -> tuple[list[_Row], Any]:
+        from dolma_pipe.kernels.jsonlines import suspicious_lines
+
+        suspects = suspicious_lines(data, starts, ends)
+        try:
+            if not suspects.any():
+                block.decode()  # fields that are skipped are not validated by the decoder
+                return _decoder.decode_lines(block), slice(None)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            pass  # some line is bad: look at them one by one
+        rows: list[_Row] = []
+        kept = np.ones(len(starts), np.bool_)
+        for i, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
+            line = block[start:end]
+            reason = _fault(line, bool(suspects[i]))
+            if reason is None:
+                rows.append(_decoder.decode(line))
+            else:
+                kept[i] = False
+                self._quarantine(int(numbers[i]), offset + start, line, reason)
+        return rows, kept
+
+    def _quarantine(self, line: int, offset: int, raw: bytes, reason: str) -> None:
+        self.bad_rows += 1
+        self.bad_bytes += len(raw)
+        self._last_reason = reason
+        if self._bad is not None:
+            kept = base64.b64encode(raw[:MAX_RAW]).decode()
+            self._bad(BadRow(self.name, line, offset, len(raw), reason, kept))
+
+    _last_reason: str | None = None
+
+    def _told(self, reason: str) -> bool:
+        return self._last_reason == reason
+
+    # Parquet
+
+    def _parquet(self) -> Iterator[Batch]:
+        import pyarrow.parquet as pq
+
+        stored = _map(self.path)
+        self.size, self.hash = stored.size, xxhash.xxh3_128_hexdigest(memoryview(stored))
+        try:
+            file = pq.ParquetFile(pa.BufferReader(stored))
+            names = [name for name in FIELDS if name in file.schema_arrow.names]
+            for batch in file.iter_batches(batch_size=_rows_per_batch(file, self._batch_bytes), columns=names):
+                yield self._parquet_batch(batch)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise DataError(f"{self.path}: not a readable Parquet file: {error}") from error
+
+    def _parquet_batch(self, batch: pa.RecordBatch) -> Batch:
+        for name in ("id", "text"):
+            if name not in batch.schema.names:
+                raise DataError(f"{self.path}: no column {name!r} (columns: {', '.join(batch.schema.names)})")
+        first = self.rows + self.bad_rows
+        good = np.ones(batch.num_rows, np.bool_)
+        for index, reason in _parquet_faults(batch).items():
+            good[index] = False
+            self._quarantine(first + index + 1, 0, b"", reason)
+        if not good.all():
+            batch = batch.filter(pa.array(good))
+        names = tuple(dict.fromkeys((*self.columns, *FIELDS))) if self.lines else self.columns
+        arrays = {name: _parquet_column(batch, name) for name in names}
+        found = Batch(self.name, self.rows, pa.RecordBatch.from_pydict(arrays))
+        if self.lines:
+            found.raw, found.raw_offsets = _as_lines(found)
+        return found
+
+
+def _blocks(stream: Decompressed, size: int) -> Iterator[bytes]:
+    """Decompressed bytes in blocks that end with a newline (the last may not) and hold about `size` bytes."""
+    pending: list[bytes] = []
+    total = 0
+    for chunk in stream:
+        pending.append(chunk)
+        total += len(chunk)
+        if total >= size and (end := chunk.rfind(b"\n") + 1):
+            pending[-1] = chunk[:end]
+            yield b"".join(pending)
+            pending = [chunk[end:]]
+            total = len(pending[0])
+    if total:
+        yield b"".join(pending)
+
+
+def _line_bounds(data: Bytes) -> tuple[Int64s, Int64s, Int64s]:
+    """Start, end (newline and carriage return excluded) and number of every line that is not blank."""
+    ends = np.flatnonzero(data == 10)
+    if not len(data) or data[-1] != 10:
+        ends = np.append(ends, len(data))
+    starts = np.concatenate([np.zeros(1, np.int64), ends[:-1] + 1])
+    blank = ends - starts < 2  # a document needs more; a short line may hold one stray character
+    for i in np.flatnonzero(blank | (data[np.minimum(starts, len(data) - 1)] <= 32)) if len(data) else ():
+        blank[i] = not bytes(data[starts[i] : ends[i]]).strip(b" \t\r")
+    return starts[~blank], ends[~blank], np.flatnonzero(~blank)
+
+
+def _gather(data: Bytes, starts: Int64s, ends: Int64s) -> tuple[Bytes, Int64s]:
+    """The bytes of some ranges behind one another, and their offsets."""
+    from dolma_pipe.kernels.ranges import gather_ranges
+
+    return gather_ranges(data, starts, ends)
+
+
+def _fault(line: bytes, suspicious: bool) -> str | None:
+    """Why a line cannot be a document, or None."""
+    try:
+        line.decode()
+    except UnicodeDecodeError as error:
+        return f"invalid UTF-8 at byte {error.start} of the line"
+    try:
+        if suspicious:
+            json.dumps(json.loads(line, object_pairs_hook=_no_repeats), ensure_ascii=False).encode()
+        _any_decoder.decode(line)
+        _decoder.decode(line)
+    except UnicodeEncodeError:
+        return "a surrogate escape without its other half"
+    except msgspec.ValidationError as error:
+        return f"not a document: {error}".replace("`", "")
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        return f"invalid JSON: {error}"
+    return None
+
+
+def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} is repeated")
+    return found
+
+
+def _columns(rows: list[_Row], names: Sequence[str]) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pydict({name: _column(rows, name) for name in names})
+
+
+def _column(rows: list[_Row], name: str) -> pa.Array:
+    if name == "text":
+        return pa.array([row.text for row in rows], pa.large_string())
+    if name == "id":
+        return pa.array([row.id if isinstance(row.id, str) else str(row.id) for row in rows], pa.string())
+    if name == "metadata":
+        raw = [bytes(row.metadata) for row in rows]
+        return pa.array([None if value == b"null" else value for value in raw], pa.binary()).cast(pa.string())
+    return pa.array([getattr(row, name) for row in rows], pa.string())
+
+
+def _map(path: str) -> pa.Buffer:
+    if storage.is_remote(path):
+        return pa.py_buffer(storage.read_bytes(path))
+    if storage.size(path) == 0:
+        raise DataError(f"{path}: an empty file is not Parquet")
+    with pa.memory_map(storage.local_path(path)) as mapped:
+        return mapped.read_buffer()
+
+
+def _rows_per_batch(file: Any, batch_bytes: int) -> int:
+    """So many rows that the largest row group's average batch holds about `batch_bytes`."""
+    largest = 1
+    for i in range(file.metadata.num_row_groups):
+        group = file.metadata.row_group(i)
+        largest = max(largest, group.total_byte_size // max(group.num_rows, 1))
+    return max(1, min(65536, batch_bytes // largest))
+
+
+def _parquet_faults(batch: pa.RecordBatch) -> dict[int, str]:
+    faults: dict[int, str] = {}
+    for name in ("id", "text"):
+        column = batch.column(name)
+        for index in np.flatnonzero(np.asarray(column.is_null())):
+            faults.setdefault(int(index), f"not a document: {name} is null")
+    try:
+        batch.column("text").validate(full=True)
+    except pa.ArrowInvalid:
+        binary = batch.column("text").cast(pa.large_binary())
+        for index, value in enumerate(binary.to_pylist()):
+            try:
+                (value or b"").decode()
+            except UnicodeDecodeError as error:
+                faults.setdefault(index, f"invalid UTF-8 at byte {error.start} of the text")
+    return faults
+
+
+def _parquet_column(batch: pa.RecordBatch, name: str) -> pa.Array:
+    if name not in batch.schema.names:
+        return pa.nulls(batch.num_rows, pa.string())
+    column = batch.column(name)
+    if name == "metadata" and not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        encoded = [None if value is None else msgspec.json.encode(value).decode() for value in column.to_pylist()]
+        return pa.array(encoded, pa.string())
+    return column.cast(pa.large_string() if name == "text" else pa.string())
+
+
+def _as_lines(batch: Batch) -> tuple[Bytes, Int64s]:
+    """Rows of a Parquet shard as the JSON lines they would be."""
+    encoded = [encode_document(row) for row in batch.columns.to_pylist()]
+    offsets = np.zeros(len(encoded) + 1, np.int64)
+    np.cumsum([len(line) for line in encoded], out=offsets[1:])
+    return np.frombuffer(b"".join(encoded), np.uint8), offsets
+
+
+def encode_document(row: dict[str, Any]) -> bytes:
+    """One document as compact JSON; null fields are left out and `metadata` may be a JSON string already."""
+    document = {name: value for name, value in row.items() if value is not None}
+    if isinstance(document.get("metadata"), str):
+        document["metadata"] = msgspec.Raw(document["metadata"].encode())
+    return msgspec.json.encode(document)
+
+
+class DocumentWriter:
+    """JSON lines into a binary file, compressed by the extension of `name`; `rows` counts them."""
+
+    def __init__(self, stream: Any, name: str) -> None:
+        if split_extension(name)[1] in ("", ".parquet"):
+            raise DataError(f"{name}: documents are written as .jsonl, .jsonl.gz or .jsonl.zst")
+        self._stream = stream
+        self._out = compressor(name, stream)
+        self.rows = 0
+
+    def write(self, documents: Iterable[dict[str, Any]]) -> None:
+        encoded = [encode_document(document) for document in documents]
+        if encoded:
+            self._out.write(b"\n".join(encoded) + b"\n")
+        self._add(len(encoded))
+
+    def write_lines(self, raw: Bytes, offsets: Int64s, rows: npt.NDArray[np.bool_] | None = None) -> None:
+        """Lines as they are (without newlines in `raw`); `rows` chooses some of them."""
+        from dolma_pipe.kernels.ranges import join_lines
+
+        starts, ends = offsets[:-1], offsets[1:]
+        if rows is not None:
+            starts, ends = starts[rows], ends[rows]
+        if len(starts):
+            self._out.write(memoryview(join_lines(raw, starts, ends)))
+        self._add(len(starts))
+
+    def _add(self, rows: int) -> None:
+        self.rows += rows
+        if hasattr(self._stream, "rows"):
+            self._stream.rows = self.rows
+
+    def close(self) -> None:
+        self._out.close()

@@ -1,0 +1,189 @@
+"""What a stage is: phases of independent tasks, each leaving a record when it is done.
+
+Skipping, resuming, renaming, counting and quarantine live here, once. A stage
+says what is done to which files; a runner says where. Running a stage again
+does only what its inputs, its definition or a crash left undone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import msgspec
+
+from dolma_pipe import manifest, storage
+from dolma_pipe.errors import DataError
+from dolma_pipe.manifest import Input, Output, Record, Ref
+from dolma_pipe.shards import BadRow
+from dolma_pipe.types import Counts, Plain
+
+
+class Part(NamedTuple):
+    """One thing a task makes that is recorded for itself: tagging a shard makes one part per attribute set."""
+
+    name: str
+    record: str
+    definition: str
+
+
+class Task(msgspec.Struct, frozen=True):
+    """The smallest thing that can be skipped, retried or sent elsewhere.
+
+    `definition` fingerprints all that shapes the outputs except the content of `inputs`; where a task builds on
+    earlier phases, their records' digests belong in it. A task with `parts` has no record of its own. `scratch`
+    outputs may be gone once the stage is finished and are rebuilt only when something downstream must run.
+    """
+
+    name: str
+    record: str = ""
+    definition: str = ""
+    inputs: tuple[Ref, ...] = ()
+    payload: Any = None
+    scratch: bool = False
+    parts: tuple[Part, ...] = ()
+
+    def all_parts(self) -> tuple[Part, ...]:
+        return self.parts or (Part("", self.record, self.definition),)
+
+
+class Job(NamedTuple):
+    """A task on its way to a worker, with the parts that are still to be made."""
+
+    phase: str
+    task: Task
+    wanted: tuple[Part, ...]
+
+
+class Stage:
+    """Base of all stages; holds configuration only, so that it can be sent to workers.
+
+    `home` is the folder that the stage writes. `max_bad_fraction` is the largest share of unreadable rows (or
+    bytes, whichever is larger) that a run accepts.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+    phases: ClassVar[tuple[str, ...]]
+    home: str
+    max_bad_fraction: float = 0.01
+
+    def plan(self, phase: str, done: dict[str, list[Record]]) -> list[Task]:
+        """The tasks of a phase; `done` has the records of earlier phases, in task order."""
+        raise NotImplementedError
+
+    def run(self, phase: str, task: Task, work: Work) -> None:
+        """Do one task: read its inputs, write its outputs through `work`."""
+        raise NotImplementedError
+
+    def warm(self) -> None:
+        """Compile kernels and load models once, in the parent, before workers start."""
+
+    def scratch_folders(self) -> list[str]:
+        """Folders to remove once everything is done."""
+        return []
+
+    def record_folders(self) -> list[str]:
+        """Where this stage's records lie: what is found there and belongs to no task is removed with its outputs."""
+        return [storage.join(self.home, manifest.MANIFEST, phase) for phase in self.phases]
+
+    def still_wanted(self, record: Record) -> bool:
+        """May a record that no task of this run claims stay? Not unless a stage says so."""
+        return False
+
+
+class Progress(NamedTuple):
+    documents: int = 0
+    bytes: int = 0
+
+
+class Work:
+    """What a running task tells about itself; all of it ends up in its records."""
+
+    def __init__(self, stage: Stage, job: Job, report: Callable[[Progress], None]) -> None:
+        self.wanted = {part.name for part in job.wanted}
+        self.outputs: dict[str, list[Output]] = {part.name: [] for part in job.wanted}
+        self.counts: Counts = {}
+        self.facts: dict[str, Plain] = {}
+        self.inputs: dict[str, tuple[int, str]] = {}
+        self._roots = {part.name: manifest.root_of(part.record) for part in job.wanted}
+        self._report = report
+
+    @contextlib.contextmanager
+    def create(self, path: str, part: str = "") -> Iterator[storage.Writer]:
+        """Write an output aside; it is published when the block ends well. Set `.rows` before that."""
+        root = self._roots[part]
+        with storage.create(path, root) as writer:
+            yield writer
+        relative = path.removeprefix(root).lstrip("/")
+        self.outputs[part].append(Output(relative, writer.rows, writer.size, writer.hash))
+
+    def seen(self, ref: Ref, size: int, digest: str) -> None:
+        """An input was read whole; its size and hash were computed on the way."""
+        self.inputs[ref.name] = (size, digest)
+
+    def count(self, **counts: int) -> None:
+        """Add to the record's counts; counts of all tasks are summed in the summary."""
+        for name, value in counts.items():
+            self.counts[name] = self.counts.get(name, 0) + int(value)
+
+    def fact(self, name: str, value: Plain) -> None:
+        """Put plain data into the record, for later phases to read."""
+        self.facts[name] = value
+
+    def progress(self, documents: int = 0, bytes: int = 0) -> None:
+        self._report(Progress(documents, bytes))
+
+    @contextlib.contextmanager
+    def quarantine(self, path: str) -> Iterator[Callable[[BadRow], None]]:
+        """A sink for unreadable rows; the file appears only if there were some, else an old one goes."""
+        with contextlib.ExitStack() as stack:
+            writers: list[storage.Writer] = []
+
+            def add(row: BadRow) -> None:
+                if not writers:
+                    writers.append(stack.enter_context(storage.create(path, storage.parent(path))))
+                writers[0].write(msgspec.json.encode(row) + b"\n")
+                writers[0].rows += 1
+
+            yield add
+            if not writers:
+                storage.remove(path)
+
+
+def perform(stage: Stage, job: Job, report: Callable[[Progress], None]) -> list[Record]:
+    """Do one job here and now and record it; this is what runners run."""
+    refs = job.task.inputs
+    stamps = {ref.name: found for ref in refs if (found := storage.stat(ref.path)) is not None}
+    missing = next((ref for ref in refs if ref.name not in stamps), None)
+    if missing is not None:
+        raise DataError(f"{missing.path}: gone since the run was planned; run again")
+    work = Work(stage, job, report)
+    stage.run(job.phase, job.task, work)
+    inputs = [_input(ref, work, stamps[ref.name]) for ref in refs]
+    records: list[Record] = []
+    for part in job.wanted:
+        outputs = sorted(work.outputs[part.name], key=lambda output: output.path)
+        counts = dict(sorted(work.counts.items()))
+        record = Record(stage.name, job.task.name, part.definition, inputs, outputs, counts, work.facts)
+        manifest.write(part.record, record, refs, stamps)
+        records.append(record)
+    return records
+
+
+def _input(ref: Ref, work: Work, before: storage.Stat) -> Input:
+    if storage.stat(ref.path) != before:
+        raise DataError(f"{ref.path}: changed while it was read; run again")
+    size, digest = work.inputs.get(ref.name) or (before.size, storage.content_hash(ref.path))
+    return Input(ref.name, size, digest)
+
+
+class Runner(Protocol):
+    """Where jobs run. Outcomes come in any order; a failed job gives its error, the others go on."""
+
+    workers: int
+
+    def run(
+        self, stage: Stage, jobs: Sequence[Job], report: Callable[[Progress], None]
+    ) -> Iterator[tuple[Job, list[Record] | Exception]]: ...

@@ -1,0 +1,318 @@
+"""The one module that touches paths: local files and `s3://` objects.
+
+Whatever is published appears whole or not at all: locally it is written aside,
+flushed and renamed; on s3 the object appears when its upload completes. Files
+and folders whose name starts with `_` or `.` are ours and never listed as data.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from typing import Any, BinaryIO, NamedTuple, cast
+
+import xxhash
+
+from dolma_pipe.errors import ConfigError, DataError, DependencyError
+
+ASIDE = "_aside"
+"""Folder, beside the output, where unfinished files lie; nobody reads it."""
+
+CHUNK = 1 << 20
+
+
+class Stat(NamedTuple):
+    """What tells cheaply that a file is still the one that was read: size in bytes and mtime (ns) or ETag."""
+
+    size: int
+    stamp: str
+
+
+def is_remote(path: str) -> bool:
+    return "://" in path
+
+
+def join(*parts: str) -> str:
+    """Join path parts with `/`, whatever the scheme."""
+    head, *tail = [part for part in parts if part]
+    return "/".join([head.rstrip("/"), *(part.strip("/") for part in tail)]) or "/"
+
+
+def parent(path: str) -> str:
+    return path.rsplit("/", 1)[0] if "/" in path else "."
+
+
+def exists(path: str) -> bool:
+    if is_remote(path):
+        return _s3_stat(path) is not None or bool(_s3_keys(path + "/", limit=1))
+    return os.path.exists(path)
+
+
+def is_file(path: str) -> bool:
+    return _s3_stat(path) is not None if is_remote(path) else os.path.isfile(path)
+
+
+def stat(path: str) -> Stat | None:
+    """Size and stamp of a file, None where there is none."""
+    if is_remote(path):
+        return _s3_stat(path)
+    try:
+        found = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return Stat(found.st_size, str(found.st_mtime_ns))
+
+
+def size(path: str) -> int:
+    found = stat(path)
+    if found is None:
+        raise DataError(f"{path}: no such file")
+    return found.size
+
+
+def listing(folder: str, hidden: str = "_.") -> list[str]:
+    """Relative paths of all files below `folder`, sorted by bytes; names that begin with a character of `hidden`
+    are left out at every level."""
+    if is_remote(folder):
+        names = _s3_keys(folder.rstrip("/") + "/")
+    else:
+        if not os.path.isdir(folder):
+            raise DataError(f"{folder}: no such folder")
+        names = list(_walk(folder, hidden))
+    shown = (name for name in names if not any(part[:1] in hidden for part in name.split("/")))
+    return sorted(shown, key=os.fsencode)
+
+
+def _walk(folder: str, hidden: str) -> Iterator[str]:
+    for root, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if name[:1] not in hidden]
+        for name in files:
+            yield os.path.relpath(os.path.join(root, name), folder).replace(os.sep, "/")
+
+
+def open_read(path: str) -> BinaryIO:
+    """A buffered stream of the stored bytes."""
+    if is_remote(path):
+        return cast(BinaryIO, _smart_open(path, "rb"))
+    try:
+        return open(path, "rb", buffering=CHUNK)  # noqa: SIM115
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file") from error
+    except IsADirectoryError as error:
+        raise DataError(f"{path}: is a folder, not a file") from error
+    except PermissionError as error:
+        raise DataError(f"{path}: may not be read: {error.strerror}") from error
+
+
+class Writer(io.RawIOBase):
+    """A file that is being written aside; `size` and `hash` (xxh3-128) are those of the bytes so far, `rows` is told."""
+
+    rows = 0
+
+    def __init__(self, stream: BinaryIO) -> None:
+        super().__init__()
+        self._stream = stream
+        self._hash = xxhash.xxh3_128()
+        self.size = 0
+
+    @property
+    def hash(self) -> str:
+        return self._hash.hexdigest()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B")
+        self._hash.update(view)
+        self.size += len(view)
+        self._stream.write(view)
+        return len(view)
+
+    def tell(self) -> int:
+        return self.size
+
+
+@contextlib.contextmanager
+def create(path: str, root: str | None = None) -> Iterator[Writer]:
+    """Write `path` aside and publish it when the block ends well; otherwise leave nothing.
+
+    `root` is the folder that holds the `_aside` folder (default: the file's own folder).
+    """
+    if is_remote(path):
+        with _create_remote(path) as writer:
+            yield writer
+        return
+    aside = os.path.join(root or parent(path), ASIDE)
+    handle, temporary = _temporary(aside, path)
+    try:
+        with os.fdopen(handle, "wb", buffering=CHUNK) as stream:
+            writer = Writer(stream)
+            yield writer
+            stream.flush()
+            os.fsync(stream.fileno())
+        make_folder(parent(path))
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+    finally:
+        with contextlib.suppress(OSError):
+            os.rmdir(aside)
+
+
+def _temporary(aside: str, path: str) -> tuple[int, str]:
+    while True:
+        make_folder(aside)
+        try:
+            handle, temporary = tempfile.mkstemp(prefix=os.path.basename(path) + ".", dir=aside)
+            os.fchmod(handle, 0o666 & ~_umask())
+        except FileNotFoundError:
+            continue  # another process has just finished and removed the empty folder
+        return handle, temporary
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def make_folder(folder: str) -> None:
+    """Make a local folder and its parents; a folder that may not be written is a `ConfigError`."""
+    if is_remote(folder):
+        return
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except (PermissionError, NotADirectoryError, FileExistsError, OSError) as error:
+        raise ConfigError(f"{folder}: cannot be made: {error.strerror}; choose another output folder") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(f"{folder}: may not be written; choose another output folder")
+
+
+def clear_aside(root: str) -> None:
+    """Remove what an interrupted run left unfinished in `root`."""
+    if not is_remote(root):
+        shutil.rmtree(os.path.join(root, ASIDE), ignore_errors=True)
+
+
+def read_bytes(path: str) -> bytes:
+    with open_read(path) as stream:
+        return stream.read()
+
+
+def write_bytes(path: str, data: bytes, root: str | None = None) -> None:
+    """Publish `data` as `path`, atomically."""
+    with create(path, root) as writer:
+        writer.write(data)
+
+
+def content_hash(path: str) -> str:
+    """xxh3-128 (hex) of the stored bytes."""
+    digest = xxhash.xxh3_128()
+    with open_read(path) as stream:
+        while chunk := stream.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def remove(path: str) -> None:
+    """Remove a file if it is there."""
+    if is_remote(path):
+        bucket, key = _s3_split(path)
+        _s3().delete_object(Bucket=bucket, Key=key)
+        return
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def remove_tree(folder: str) -> None:
+    """Remove a folder and what is in it, if it is there."""
+    if is_remote(folder):
+        for key in _s3_keys(folder.rstrip("/") + "/"):
+            remove(join(folder, key))
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def local_path(path: str) -> str:
+    """`path` itself when it is local; s3 objects cannot be mapped into memory."""
+    if is_remote(path):
+        raise ConfigError(f"{path}: this needs a local file; copy it first")
+    return path
+
+
+# s3 ---------------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _create_remote(path: str) -> Iterator[Writer]:
+    # A multipart upload is visible only once it completes; an exception inside the block aborts it.
+    stream = _smart_open(path, "wb")
+    try:
+        yield Writer(stream)
+    except BaseException:
+        stream.terminate()
+        raise
+    stream.close()
+
+
+def _smart_open(path: str, mode: str) -> Any:
+    from smart_open import open as smart_open
+
+    _s3()
+    try:
+        return smart_open(path, mode, compression="disable", transport_params={"client": _s3()})
+    except OSError as error:
+        raise DataError(f"{path}: cannot be opened: {error}") from error
+
+
+_client: Any = None
+
+
+def _s3() -> Any:
+    global _client
+    if _client is None:
+        try:
+            import boto3
+        except ImportError as error:
+            raise DependencyError("boto3", "s3", "reading and writing s3://") from error
+        _client = boto3.client("s3")
+    return _client
+
+
+def _s3_split(path: str) -> tuple[str, str]:
+    scheme, _, rest = path.partition("://")
+    if scheme != "s3":
+        raise ConfigError(f"{path}: {scheme}:// is not supported; use a local path or s3://")
+    bucket, _, key = rest.partition("/")
+    return bucket, key
+
+
+def _s3_stat(path: str) -> Stat | None:
+    from botocore.exceptions import ClientError
+
+    bucket, key = _s3_split(path)
+    try:
+        head = _s3().head_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in ("404", "NoSuchKey", "NotFound"):
+            return None
+        raise DataError(f"{path}: {error}") from error
+    return Stat(head["ContentLength"], head["ETag"].strip('"'))
+
+
+def _s3_keys(folder: str, limit: int | None = None) -> list[str]:
+    bucket, prefix = _s3_split(folder)
+    pages = _s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    names: list[str] = []
+    for page in pages:
+        names += [item["Key"][len(prefix) :] for item in page.get("Contents", ()) if item["Key"] != prefix]
+        if limit is not None and len(names) >= limit:
+            break
+    return names

@@ -1,0 +1,113 @@
+"""Stored bytes in, decompressed bytes out; a cut or broken archive gives what it holds and says where it ends."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import xxhash
+import zstandard
+from isal import isal_zlib
+
+from dolma_pipe import storage
+
+GZIP, ZSTD, PLAIN = "gzip", "zstd", "plain"
+ZSTD_LEVEL, GZIP_LEVEL = 3, 2
+
+
+def compression(path: str) -> str:
+    """By extension, as every peer has it: `.gz`, `.zst`, else plain."""
+    if path.endswith(".gz"):
+        return GZIP
+    return ZSTD if path.endswith(".zst") else PLAIN
+
+
+class Decompressed:
+    """The decompressed bytes of one file, in chunks.
+
+    After the last chunk `size` and `hash` (xxh3-128) describe the stored bytes, and `fault` says why the
+    archive ended early (None when it is whole).
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.size = 0
+        self.fault: str | None = None
+        self._hash = xxhash.xxh3_128()
+
+    @property
+    def hash(self) -> str:
+        return self._hash.hexdigest()
+
+    def __iter__(self) -> Iterator[bytes]:
+        with storage.open_read(self.path) as stream:
+            kind = compression(self.path)
+            if kind == PLAIN:
+                yield from self._stored(stream)
+            else:
+                yield from self._frames(stream, kind)
+
+    def _stored(self, stream: BinaryIO) -> Iterator[bytes]:
+        while chunk := stream.read(storage.CHUNK):
+            self.size += len(chunk)
+            self._hash.update(chunk)
+            yield chunk
+
+    def _frames(self, stream: BinaryIO, kind: str) -> Iterator[bytes]:
+        decoder, started = _decoder(kind), False
+        for stored in self._stored(stream):
+            rest = stored
+            while rest and self.fault is None:
+                if not started and kind == GZIP and not rest.strip(b"\0"):
+                    break  # gzip allows zeros after the last member
+                try:
+                    decoded = decoder.decompress(rest)
+                except (zlib.error, isal_zlib.error, zstandard.ZstdError) as error:
+                    self.fault = f"broken {kind} stream: {error}"
+                    break
+                started = True
+                if decoded:
+                    yield decoded
+                rest = b""
+                if decoder.eof:
+                    rest = decoder.unused_data
+                    decoder, started = _decoder(kind), False
+        if self.fault is None and started:
+            self.fault = f"truncated {kind} stream"
+        if self.fault is None and self.size == 0:
+            self.fault = f"empty file, not a {kind} stream"
+
+
+def _decoder(kind: str) -> Any:
+    return isal_zlib.decompressobj(wbits=31) if kind == GZIP else zstandard.ZstdDecompressor().decompressobj()
+
+
+def compressor(path: str, stream: Any) -> Any:
+    """A writer that compresses into `stream` by the extension of `path`; `.close()` ends the frame, not the stream."""
+    kind = compression(path)
+    if kind == ZSTD:
+        return zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=True).stream_writer(stream, closefd=False)
+    return _Gzip(stream) if kind == GZIP else _Plain(stream)
+
+
+class _Plain:
+    def __init__(self, stream: Any) -> None:
+        self.write = stream.write
+
+    def close(self) -> None:
+        """Nothing to finish."""
+
+
+class _Gzip:
+    """One gzip member; zlib writes no time and no name into its header, so equal content gives equal bytes."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._compressor = isal_zlib.compressobj(GZIP_LEVEL, isal_zlib.DEFLATED, 31)
+
+    def write(self, data: Any) -> None:
+        self._stream.write(self._compressor.compress(data))
+
+    def close(self) -> None:
+        self._stream.write(self._compressor.flush())

@@ -1,0 +1,1 @@
+"""One file per tagger; a tagger's name is its file's name. Found by `dolma_pipe.tagger.load`."""
