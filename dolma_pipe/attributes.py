@@ -117,7 +117,7 @@ class AttributeReader:
         if set_name not in schema.names:
             raise DataError(f"{path}: holds no column {set_name!r} (columns: {', '.join(schema.names)})")
         self.types: dict[str, pa.DataType] = {field.name: field.type for field in schema.field(set_name).type}
-        self.about: dict[str, Plain] = json.loads((schema.metadata or {}).get(FOOTER, b"{}"))
+        self.about: dict[str, Plain] = json.loads((self._file.metadata.metadata or {}).get(FOOTER, b"{}"))
         self.rows: int = self._file.metadata.num_rows
         columns = ["id", set_name] if fields is None else ["id", *(f"{set_name}.{field}" for field in fields)]
         self._batches: Iterator[pa.RecordBatch] = self._file.iter_batches(batch_size=ROW_GROUP, columns=columns)
@@ -133,6 +133,13 @@ class AttributeReader:
         self._given += len(ids)
         column = table.column(self.set_name).combine_chunks()
         return column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+
+    def upcoming(self) -> pa.Array | None:
+        """Ids of the next rows, some tens of thousands, without taking them; None at the end of the file."""
+        if self._current is None or not self._current.num_rows:
+            more = next(self._batches, None)
+            self._current = None if more is None else pa.Table.from_batches([more])
+        return None if self._current is None else self._current.column("id").combine_chunks()
 
     def _take(self, rows: int) -> pa.Table:
         while self._current is None or self._current.num_rows < rows:

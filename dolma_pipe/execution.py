@@ -89,7 +89,7 @@ class _Run:
                 self._run_phase(phase, self._lost_scratch(phase))
             for phase in self.stage.phases[len(earlier) :]:
                 self.tasks[phase] = self.stage.plan(phase, self.records)
-                if not self._run_phase(phase, self._jobs(phase)):
+                if not self._run_phase(phase, self._jobs(phase, rebuild=True)):
                     return self._summary(removed=0, to_do=to_do)
         removed = self._sweep() if not self.options.dry_run and self.options.part is None else 0
         if pending is not None:
@@ -111,21 +111,23 @@ class _Run:
             self._check_bad(phase)
         return None
 
-    def _jobs(self, phase: str) -> list[Job]:
+    def _jobs(self, phase: str, rebuild: bool = False) -> list[Job]:
+        """What is left to do; with `rebuild`, lost scratch outputs too, since a later phase will read them."""
         jobs: list[Job] = []
         for task in self.tasks[phase]:
-            wanted = tuple(part for part in task.all_parts() if not self._stands(task, part.record, part.definition))
+            keep = task.scratch and not rebuild
+            wanted = tuple(p for p in task.all_parts() if not self._stands(task, keep, p.record, p.definition))
             if wanted:
                 jobs.append(Job(phase, task, wanted))
         return jobs
 
-    def _stands(self, task: Task, record_path: str, definition: str) -> bool:
+    def _stands(self, task: Task, may_be_lost: bool, record_path: str, definition: str) -> bool:
         if self.options.force:
             return False
         record = manifest.read(record_path)
         if record is None or record.definition != definition:
             return False
-        if not task.scratch and not manifest.outputs_stand(record, record_path):
+        if not may_be_lost and not manifest.outputs_stand(record, record_path):
             return False
         return manifest.inputs_stand(record, record_path, task.inputs, self.options.rehash)
 

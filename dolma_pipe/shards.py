@@ -17,9 +17,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import xxhash
 
-from dolma_pipe import storage
+from dolma_pipe import parquet, storage
 from dolma_pipe.batch import Batch, Bytes, Int64s
 from dolma_pipe.errors import DataError
 from dolma_pipe.streams import Decompressed, compressor
@@ -213,35 +212,16 @@ class DocumentReader:
     # Parquet
 
     def _parquet(self) -> Iterator[Batch]:
-        import pyarrow.parquet as pq
-
-        stored = _map(self.path)
-        self.size, self.hash = stored.size, xxhash.xxh3_128_hexdigest(memoryview(stored))
-        try:
-            file = pq.ParquetFile(pa.BufferReader(stored))
-            names = [name for name in FIELDS if name in file.schema_arrow.names]
-            for batch in file.iter_batches(batch_size=_rows_per_batch(file, self._batch_bytes), columns=names):
-                yield self._parquet_batch(batch)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise DataError(f"{self.path}: not a readable Parquet file: {error}") from error
-
-    def _parquet_batch(self, batch: pa.RecordBatch) -> Batch:
-        for name in ("id", "text"):
-            if name not in batch.schema.names:
-                raise DataError(f"{self.path}: no column {name!r} (columns: {', '.join(batch.schema.names)})")
-        first = self.rows + self.bad_rows
-        good = np.ones(batch.num_rows, np.bool_)
-        for index, reason in _parquet_faults(batch).items():
-            good[index] = False
-            self._quarantine(first + index + 1, 0, b"", reason)
-        if not good.all():
-            batch = batch.filter(pa.array(good))
-        names = tuple(dict.fromkeys((*self.columns, *FIELDS))) if self.lines else self.columns
-        arrays = {name: _parquet_column(batch, name) for name in names}
-        found = Batch(self.name, self.rows, pa.RecordBatch.from_pydict(arrays))
-        if self.lines:
-            found.raw, found.raw_offsets = _as_lines(found)
-        return found
+        table = parquet.Documents(self.path, FIELDS, self._batch_bytes)
+        self.size, self.hash = table.size, table.hash
+        for columns, faults in table:
+            for row, reason in faults:
+                self._quarantine(row + 1, 0, b"", reason)
+            names = dict.fromkeys((*self.columns, *FIELDS)) if self.lines else self.columns
+            found = Batch(self.name, self.rows, columns.select(list(names)))
+            if self.lines:
+                found.raw, found.raw_offsets = _as_lines(found)
+            yield found
 
 
 def _blocks(stream: Decompressed, size: int) -> Iterator[bytes]:
@@ -320,52 +300,6 @@ def _column(rows: list[_Row], name: str) -> pa.Array:
         raw = [bytes(row.metadata) for row in rows]
         return pa.array([None if value == b"null" else value for value in raw], pa.binary()).cast(pa.string())
     return pa.array([getattr(row, name) for row in rows], pa.string())
-
-
-def _map(path: str) -> pa.Buffer:
-    if storage.is_remote(path):
-        return pa.py_buffer(storage.read_bytes(path))
-    if storage.size(path) == 0:
-        raise DataError(f"{path}: an empty file is not Parquet")
-    with pa.memory_map(storage.local_path(path)) as mapped:
-        return mapped.read_buffer()
-
-
-def _rows_per_batch(file: Any, batch_bytes: int) -> int:
-    """So many rows that the largest row group's average batch holds about `batch_bytes`."""
-    largest = 1
-    for i in range(file.metadata.num_row_groups):
-        group = file.metadata.row_group(i)
-        largest = max(largest, group.total_byte_size // max(group.num_rows, 1))
-    return max(1, min(65536, batch_bytes // largest))
-
-
-def _parquet_faults(batch: pa.RecordBatch) -> dict[int, str]:
-    faults: dict[int, str] = {}
-    for name in ("id", "text"):
-        column = batch.column(name)
-        for index in np.flatnonzero(np.asarray(column.is_null())):
-            faults.setdefault(int(index), f"not a document: {name} is null")
-    try:
-        batch.column("text").validate(full=True)
-    except pa.ArrowInvalid:
-        binary = batch.column("text").cast(pa.large_binary())
-        for index, value in enumerate(binary.to_pylist()):
-            try:
-                (value or b"").decode()
-            except UnicodeDecodeError as error:
-                faults.setdefault(index, f"invalid UTF-8 at byte {error.start} of the text")
-    return faults
-
-
-def _parquet_column(batch: pa.RecordBatch, name: str) -> pa.Array:
-    if name not in batch.schema.names:
-        return pa.nulls(batch.num_rows, pa.string())
-    column = batch.column(name)
-    if name == "metadata" and not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-        encoded = [None if value is None else msgspec.json.encode(value).decode() for value in column.to_pylist()]
-        return pa.array(encoded, pa.string())
-    return column.cast(pa.large_string() if name == "text" else pa.string())
 
 
 def _as_lines(batch: Batch) -> tuple[Bytes, Int64s]:

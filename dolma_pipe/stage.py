@@ -167,9 +167,18 @@ def perform(stage: Stage, job: Job, report: Callable[[Progress], None]) -> list[
         outputs = sorted(work.outputs[part.name], key=lambda output: output.path)
         counts = dict(sorted(work.counts.items()))
         record = Record(stage.name, job.task.name, part.definition, inputs, outputs, counts, work.facts)
+        _remove_stale(part.record, {output.path for output in outputs})
         manifest.write(part.record, record, refs, stamps)
         records.append(record)
     return records
+
+
+def _remove_stale(record_path: str, kept: set[str]) -> None:
+    """Remove what the task wrote when it was last done and has not written again."""
+    earlier = manifest.read(record_path)
+    for output in earlier.outputs if earlier is not None else ():
+        if output.path not in kept:
+            storage.remove(storage.join(manifest.root_of(record_path), output.path))
 
 
 def _input(ref: Ref, work: Work, before: storage.Stat) -> Input:

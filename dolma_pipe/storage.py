@@ -167,14 +167,14 @@ def create(path: str, root: str | None = None) -> Iterator[Writer]:
 
 
 def _temporary(aside: str, path: str) -> tuple[int, str]:
+    make_folder(parent(aside))
     while True:
-        make_folder(aside)
-        try:
+        with contextlib.suppress(FileNotFoundError, FileExistsError):
+            # another process may make or remove the empty folder at any moment: then try again
+            os.makedirs(aside, exist_ok=True)
             handle, temporary = tempfile.mkstemp(prefix=os.path.basename(path) + ".", dir=aside)
             os.fchmod(handle, 0o666 & ~_umask())
-        except FileNotFoundError:
-            continue  # another process has just finished and removed the empty folder
-        return handle, temporary
+            return handle, temporary
 
 
 def _umask() -> int:
@@ -295,11 +295,12 @@ def _s3_split(path: str) -> tuple[str, str]:
 
 
 def _s3_stat(path: str) -> Stat | None:
+    bucket, key = _s3_split(path)
+    client = _s3()
     from botocore.exceptions import ClientError
 
-    bucket, key = _s3_split(path)
     try:
-        head = _s3().head_object(Bucket=bucket, Key=key)
+        head = client.head_object(Bucket=bucket, Key=key)
     except ClientError as error:
         if error.response["Error"]["Code"] in ("404", "NoSuchKey", "NotFound"):
             return None

@@ -12,6 +12,9 @@ from isal import isal_zlib
 
 from dolma_pipe import storage
 
+PORTION = 128 << 10
+"""Stored bytes given to a decompressor at once: what bounds the memory of highly compressible archives."""
+
 GZIP, ZSTD, PLAIN = "gzip", "zstd", "plain"
 ZSTD_LEVEL, GZIP_LEVEL = 3, 2
 
@@ -49,7 +52,7 @@ class Decompressed:
                 yield from self._frames(stream, kind)
 
     def _stored(self, stream: BinaryIO) -> Iterator[bytes]:
-        while chunk := stream.read(storage.CHUNK):
+        while chunk := stream.read(PORTION):
             self.size += len(chunk)
             self._hash.update(chunk)
             yield chunk

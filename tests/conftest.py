@@ -1,0 +1,48 @@
+"""Fixtures that every test may use: data sets made by hand, and the real corpus where there is one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from handmade import encode_lines, store
+
+MakeDataset = Callable[..., str]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if os.environ.get("DOLMA_PIPE_CORPUS"):
+        return
+    real = [item for item in items if item.get_closest_marker("corpus")]
+    if real:
+        config.hook.pytest_deselected(items=real)
+        items[:] = [item for item in items if item not in real]
+        print(f"{len(real)} tests read real data and were left out: set DOLMA_PIPE_CORPUS to the folder that has it")
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Path:
+    """The folder with real data (corpus/, tokenizers/, pii/ ...)."""
+    return Path(os.environ["DOLMA_PIPE_CORPUS"])
+
+
+@pytest.fixture
+def make_dataset(tmp_path: Path) -> MakeDataset:
+    """`make_dataset({"a.jsonl": [doc, ...]}, name="web")` writes a data set and gives its folder.
+
+    A document may be a dict, or a text, which then gets an id.
+    """
+
+    def make(shards: dict[str, Iterable[Any]], name: str = "data") -> str:
+        for shard, documents in shards.items():
+            rows = [
+                {"id": f"{shard}-{i}", "text": document} if isinstance(document, str) else document
+                for i, document in enumerate(documents)
+            ]
+            store(tmp_path / name / "documents" / shard, encode_lines(rows))
+        return str(tmp_path / name)
+
+    return make

@@ -1,0 +1,101 @@
+"""Whatever is published appears whole or not at all, on disk and on s3."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import xxhash
+
+from dolma_pipe import storage
+from dolma_pipe.errors import ConfigError, DataError
+
+
+@pytest.fixture(params=["local", "s3"])
+def base(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A writable place: a local folder, and a bucket of a simulated s3."""
+    if request.param == "local":
+        yield str(tmp_path)
+        return
+    import boto3
+    from moto import mock_aws
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws():
+        monkeypatch.setattr(storage, "_client", None)
+        boto3.client("s3").create_bucket(Bucket="bucket")
+        yield "s3://bucket/base"
+        monkeypatch.setattr(storage, "_client", None)
+
+
+def test_what_was_written_is_read_back_with_its_size_and_hash(base: str) -> None:
+    path = storage.join(base, "a", "b.bin")
+    with storage.create(path) as writer:
+        writer.write(b"hello ")
+        writer.write(b"world")
+    assert storage.read_bytes(path) == b"hello world"
+    assert (writer.size, writer.hash) == (11, xxhash.xxh3_128_hexdigest(b"hello world"))
+    assert storage.content_hash(path) == writer.hash
+    assert storage.size(path) == 11
+
+
+def test_a_failed_write_leaves_nothing_and_keeps_the_old_file(base: str) -> None:
+    path = storage.join(base, "a.bin")
+    storage.write_bytes(path, b"old")
+    with pytest.raises(RuntimeError, match="half-way"), storage.create(path) as writer:
+        writer.write(b"new")
+        raise RuntimeError("half-way")
+    assert storage.read_bytes(path) == b"old"
+    assert storage.listing(base) == ["a.bin"]
+
+
+def test_a_listing_is_sorted_by_bytes_and_hides_our_own_folders(base: str) -> None:
+    for name in ("b/2", "b/1", "B", "_scratch/x", ".hidden", "a/_x/y", "é"):
+        storage.write_bytes(storage.join(base, name), b"x")
+    assert storage.listing(base) == ["B", "b/1", "b/2", "é"]
+
+
+def test_removing_what_is_not_there_is_no_error(base: str) -> None:
+    storage.write_bytes(storage.join(base, "t", "x"), b"x")
+    storage.remove(storage.join(base, "t", "x"))
+    storage.remove(storage.join(base, "t", "x"))
+    storage.write_bytes(storage.join(base, "t", "y"), b"x")
+    storage.remove_tree(storage.join(base, "t"))
+    assert not storage.exists(storage.join(base, "t"))
+
+
+def test_the_stamp_changes_with_the_content(base: str) -> None:
+    path = storage.join(base, "x")
+    assert storage.stat(path) is None
+    storage.write_bytes(path, b"one")
+    before = storage.stat(path)
+    storage.write_bytes(path, b"two")
+    assert before is not None
+    assert storage.stat(path) != before
+
+
+def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such file"):
+        storage.open_read(str(tmp_path / "none"))
+    with pytest.raises(DataError, match="is a folder"):
+        storage.open_read(str(tmp_path))
+
+
+def test_a_place_that_cannot_be_written_is_a_configuration_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ConfigError, match="choose another output folder"):
+        storage.write_bytes(str(tmp_path / "file" / "x"), b"x")
+
+
+def test_an_unknown_scheme_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"ftp:// is not supported"):
+        storage.stat("ftp://host/x")
+
+
+def test_nothing_unfinished_stays_beside_the_outputs(tmp_path: Path) -> None:
+    storage.write_bytes(str(tmp_path / "x"), b"x")
+    assert os.listdir(tmp_path) == ["x"]
