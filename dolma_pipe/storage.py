@@ -115,7 +115,7 @@ class Writer(io.RawIOBase):
 
     def __init__(self, stream: BinaryIO) -> None:
         super().__init__()
-        self._stream = stream
+        self._stream: BinaryIO | None = stream
         self._hash = xxhash.xxh3_128()
         self.size = 0
 
@@ -127,6 +127,8 @@ class Writer(io.RawIOBase):
         return True
 
     def write(self, data: Any) -> int:
+        if self._stream is None:
+            return len(data)
         view = memoryview(data).cast("B")
         self._hash.update(view)
         self.size += len(view)
@@ -135,6 +137,10 @@ class Writer(io.RawIOBase):
 
     def tell(self) -> int:
         return self.size
+
+    def give_up(self) -> None:
+        """Ignore what is still written: a Parquet writer ends its file when it is collected, wanted or not."""
+        self._stream = None
 
 
 @contextlib.contextmanager
@@ -150,8 +156,7 @@ def create(path: str, root: str | None = None) -> Iterator[Writer]:
     aside = os.path.join(root or parent(path), ASIDE)
     handle, temporary = _temporary(aside, path)
     try:
-        with os.fdopen(handle, "wb", buffering=CHUNK) as stream:
-            writer = Writer(stream)
+        with os.fdopen(handle, "wb", buffering=CHUNK) as stream, _given_up_on_error(stream) as writer:
             yield writer
             stream.flush()
             os.fsync(stream.fileno())
@@ -164,6 +169,16 @@ def create(path: str, root: str | None = None) -> Iterator[Writer]:
     finally:
         with contextlib.suppress(OSError):
             os.rmdir(aside)
+
+
+@contextlib.contextmanager
+def _given_up_on_error(stream: BinaryIO) -> Iterator[Writer]:
+    writer = Writer(stream)
+    try:
+        yield writer
+    except BaseException:
+        writer.give_up()
+        raise
 
 
 def _temporary(aside: str, path: str) -> tuple[int, str]:
@@ -255,7 +270,8 @@ def _create_remote(path: str) -> Iterator[Writer]:
     # A multipart upload is visible only once it completes; an exception inside the block aborts it.
     stream = _smart_open(path, "wb")
     try:
-        yield Writer(stream)
+        with _given_up_on_error(stream) as writer:
+            yield writer
     except BaseException:
         stream.terminate()
         raise

@@ -113,7 +113,8 @@ class Tag(Stage):
     def warm(self) -> None:
         batch = make_batch(["Warm up, once.\nThe quick brown fox!\n\n- a@b.org …\n", ""], metadata=["{}", None])
         for found in self.specs.values():
-            _tagger(_key(found)).tag(batch)
+            if ":" not in found.use:  # a stranger's tagger is met with real documents first
+                _tagger(_key(found)).tag(batch)
 
     def run(self, phase: str, task: Task, work: Work) -> None:
         shard = Shard(*task.payload)
@@ -131,6 +132,7 @@ class Tag(Stage):
                     name,
                     {field: value.type for field, value in taggers[name].fields.items()},
                     _about(found, taggers[name]),
+                    nullable=name in self.gates,
                 )
                 for name, found in wanted.items()
             }
