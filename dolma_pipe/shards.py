@@ -176,11 +176,12 @@ class DocumentReader:
         self, block: bytes, data: Bytes, starts: Int64s, ends: Int64s, numbers: Int64s, offset: int
     ) -> tuple[list[_Row], Any]:
         from dolma_pipe.kernels.jsonlines import suspicious_lines
+        from dolma_pipe.kernels.utf8 import validate
 
         suspects = suspicious_lines(data, starts, ends)
         try:
-            if not suspects.any():
-                block.decode()  # fields that are skipped are not validated by the decoder
+            # fields that the decoder skips are not validated by it
+            if not suspects.any() and validate(data, np.array([0, len(data)])) < 0:
                 return _decoder.decode_lines(block), slice(None)
         except (msgspec.DecodeError, UnicodeDecodeError):
             pass  # some line is bad: look at them one by one

@@ -9,14 +9,31 @@ from __future__ import annotations
 
 import numpy as np
 
-from dolma_pipe.kernels import kernel
+from dolma_pipe.kernels import kernel, piece
+from dolma_pipe.kernels.hashing import load64
 
 QUOTE, BACKSLASH, COMMA = 34, 92, 44
 OPEN_OBJECT, CLOSE_OBJECT, OPEN_LIST, CLOSE_LIST = 123, 125, 91, 93
 MAX_KEYS, MAX_DEPTH = 512, 64
 
+_ONES, _HIGH_BITS = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
+_QUOTES, _BACKSLASHES = np.uint64(0x2222222222222222), np.uint64(0x5C5C5C5C5C5C5C5C)
 
-@kernel
+
+@piece
+def _plain_until(data, i, end):
+    """The first position from `i` whose eight bytes hold a quote or a backslash: string content is skipped by words."""
+    while i + 8 <= end:
+        word = load64(data, i)
+        quotes, backslashes = word ^ _QUOTES, word ^ _BACKSLASHES
+        found = ((quotes - _ONES) & ~quotes) | ((backslashes - _ONES) & ~backslashes)
+        if (found & _HIGH_BITS) != np.uint64(0):
+            return i
+        i += 8
+    return i
+
+
+@piece
 def _surrogate(data, i, end):
     """The surrogate code unit of an escape that starts at `i` (a backslash), else 0."""
     if i + 6 > end or data[i] != 92 or data[i + 1] != 117 or (data[i + 2] | 32) != 100:
@@ -28,7 +45,7 @@ def _surrogate(data, i, end):
     return value if 0xD800 <= value <= 0xDFFF else 0
 
 
-@kernel
+@piece
 def _lone_surrogate_length(data, i, end):
     """Bytes of the escape at `i`; negative when it is a surrogate without its other half."""
     unit = _surrogate(data, i, end)
@@ -54,11 +71,15 @@ def suspicious_lines(data, starts, ends):
             i += 1
             if byte == QUOTE:
                 key = np.uint64(14695981039346656037)
+                if not expect_key:
+                    i = _plain_until(data, i, end)
                 while i < end and data[i] != QUOTE:
                     if data[i] == BACKSLASH:
                         step = _lone_surrogate_length(data, i, end)
                         marked[line] |= step < 0 or expect_key
                         i += abs(step)
+                        if not expect_key:
+                            i = _plain_until(data, i, end)
                         continue
                     if expect_key:
                         key = (key ^ np.uint64(data[i])) * np.uint64(1099511628211)
