@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
@@ -31,18 +31,20 @@ C = TypeVar("C")
 class _Loader(yaml.SafeLoader):
     """PyYAML's loader with YAML 1.2 scalars, and without what makes a config a program."""
 
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event: Any = self.peek_event()  # pyright: ignore[reportUnknownMemberType]
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise ConfigError(f"{_place(event.start_mark)}: aliases and anchors (& and *) are not allowed; repeat the value")
+            raise ConfigError(
+                f"{_place(event.start_mark)}: aliases and anchors (& and *) are not allowed; repeat the value"
+            )
         if getattr(event, "tag", None):
             raise ConfigError(f"{_place(event.start_mark)}: the tag {event.tag!r} is not allowed")
         return super().compose_node(parent, index)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[str, Plain]:
-        mapping: dict[str, Plain] = {}
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        mapping: dict[Hashable, Any] = {}
         for key_node, value_node in node.value:
             key = self.construct_object(key_node, deep=True)  # pyright: ignore[reportUnknownMemberType]
             if not isinstance(key, str):
@@ -53,7 +55,7 @@ class _Loader(yaml.SafeLoader):
         return mapping
 
 
-def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, Plain]:
+def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Hashable, Any]:
     return loader.construct_mapping(node)
 
 
@@ -121,10 +123,7 @@ def apply_overrides(data: dict[str, Plain], overrides: Sequence[str]) -> dict[st
 def _assign(node: Any, path: str, value: Plain) -> None:
     *parents, last = path.split(".")
     for part in parents:
-        if isinstance(node, list):
-            node = node[_list_index(node, part, path)]  # pyright: ignore[reportUnknownVariableType]
-        else:
-            node = node.setdefault(part, {})
+        node = node[_list_index(node, part, path)] if isinstance(node, list) else node.setdefault(part, {})
         if not isinstance(node, (dict, list)):
             raise ConfigError(f"--set {path}: {part!r} holds {node!r}, which has no keys")
     if isinstance(node, list):
@@ -140,7 +139,7 @@ def _list_index(node: list[Any], part: str, path: str) -> int:
 
 
 def load(path: str | Path | None, kind: type[C], overrides: Sequence[str] = (), **flags: Plain) -> C:
-    """Read `path` as a `kind`; `overrides` are `--set` values, `flags` those given on the command line (None: not given)."""
+    """Read `path` as a `kind`; `overrides` are `--set` values, `flags` come from the command line (None: not given)."""
     data: Plain = {} if path is None else read_yaml(path)
     if data is None:
         data = {}
@@ -200,7 +199,7 @@ def fingerprint(value: Plain) -> str:
 
 
 def bundled(name: str) -> Path:
-    """Path of a bundled file below `configs/`, for example `rules/gopher.yaml`; a wheel carries them inside the package."""
+    """Path of a bundled file below `configs/`, as `rules/gopher.yaml`; a wheel carries them inside the package."""
     package = Path(__file__).parent
     for root in (package / "configs", package.parent / "configs"):
         if (root / name).exists():

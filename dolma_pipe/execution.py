@@ -183,8 +183,8 @@ class _Run:
         fraction = max(rows / max(all_rows, 1), size / max(all_size, 1))
         if rows and fraction > self.stage.max_bad_fraction:
             raise DataError(
-                f"{self.stage.name}: {rows} of {all_rows} rows ({size} of {all_size} bytes) could not be read, more than "
-                f"max_bad_fraction = {self.stage.max_bad_fraction}; see the files in _quarantine/ below {self.stage.home}"
+                f"{self.stage.name}: {rows} of {all_rows} rows ({size} of {all_size} bytes) could not be read, more "
+                f"than max_bad_fraction = {self.stage.max_bad_fraction}; see _quarantine/ below {self.stage.home}"
             )
 
     def _phase_counts(self, phase: str) -> Counts:
@@ -267,6 +267,8 @@ def _failure(stage: Stage, phase: str, failures: list[tuple[Job, Exception]]) ->
     if len(failures) == 1 and isinstance(error, DataError):
         return error
     more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
-    found = TaskError(f"{stage.name}: {phase} {job.task.name}: {error}{more}; the other tasks are done, run again to retry")
+    found = TaskError(
+        f"{stage.name}: {phase} {job.task.name}: {error}{more}; the other tasks are done, run again to retry"
+    )
     found.__cause__ = error
     return found

@@ -18,7 +18,7 @@ MAX_ROWS = 1 << 16
 
 
 class Documents:
-    """Iterates over (columns, faults): the readable rows of about `batch_bytes`, and (row in file, reason) of the others.
+    """Iterates over (columns, faults): readable rows of about `batch_bytes`, and (row in file, reason) of the others.
 
     `size` and `hash` are those of the stored bytes.
     """

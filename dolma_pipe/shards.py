@@ -343,7 +343,7 @@ class DocumentWriter:
         if rows is not None:
             starts, ends = starts[rows], ends[rows]
         if len(starts):
-            self._out.write(memoryview(join_lines(raw, starts, ends)))
+            self._out.write(join_lines(raw, starts, ends).data)
         self._add(len(starts))
 
     def _add(self, rows: int) -> None:

@@ -99,7 +99,7 @@ def open_read(path: str) -> BinaryIO:
     if is_remote(path):
         return cast(BinaryIO, _smart_open(path, "rb"))
     try:
-        return open(path, "rb", buffering=CHUNK)  # noqa: SIM115
+        return open(path, "rb", buffering=CHUNK)
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
     except IsADirectoryError as error:
@@ -109,7 +109,7 @@ def open_read(path: str) -> BinaryIO:
 
 
 class Writer(io.RawIOBase):
-    """A file that is being written aside; `size` and `hash` (xxh3-128) are those of the bytes so far, `rows` is told."""
+    """A file being written aside; `size` and `hash` (xxh3-128) are those of the bytes so far, `rows` is told."""
 
     rows = 0
 

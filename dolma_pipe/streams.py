@@ -12,6 +12,11 @@ from isal import isal_zlib
 
 from dolma_pipe import storage
 
+_BROKEN: tuple[type[Exception], ...] = (
+    zlib.error,
+    isal_zlib.error,  # pyright: ignore[reportAssignmentType]  # its stub takes the class for an instance
+    zstandard.ZstdError,
+)
 PORTION = 128 << 10
 """Stored bytes given to a decompressor at once: what bounds the memory of highly compressible archives."""
 
@@ -66,7 +71,7 @@ class Decompressed:
                     break  # gzip allows zeros after the last member
                 try:
                     decoded = decoder.decompress(rest)
-                except (zlib.error, isal_zlib.error, zstandard.ZstdError) as error:
+                except _BROKEN as error:
                     self.fault = f"broken {kind} stream: {error}"
                     break
                 started = True

@@ -30,7 +30,9 @@ def write(path: Path, ids: list[str], bad_rows: int = 0) -> str:
 def test_rows_are_given_back_in_any_portions(tmp_path: Path) -> None:
     ids = [str(i) for i in range(10)]
     reader = AttributeReader(write(tmp_path / "a.parquet", ids), "s")
-    found = [row["n"] for size in (4, 1, 5) for row in reader.read(pa.array([ids.pop(0) for _ in range(size)])).to_pylist()]
+    found = [
+        row["n"] for size in (4, 1, 5) for row in reader.read(pa.array([ids.pop(0) for _ in range(size)])).to_pylist()
+    ]
     reader.finish("h", 0)
     assert found == list(range(10))
     assert reader.types == TYPES
@@ -99,7 +101,9 @@ def test_spans_are_lists_of_structs_per_document(tmp_path: Path) -> None:
         writer = AttributeWriter(stream, "s", {"where": field.type}, {})
         writer.write(pa.array(["a", "b", "c"]), {"where": array})
         writer.close()
-    assert AttributeReader(str(tmp_path / "x.parquet"), "s").read(pa.array(["a", "b", "c"])).field("where").equals(array)
+    assert (
+        AttributeReader(str(tmp_path / "x.parquet"), "s").read(pa.array(["a", "b", "c"])).field("where").equals(array)
+    )
 
 
 def test_sets_are_found_by_their_folders(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_every_form_of_json_lines_is_read(tmp_path: Path, name: str) -> None:
         (b'{"id": null, "text": "b"}', "not a document"),
         (b'{"id": 1.5, "text": "b"}', "not a document"),
         (b'{"id": "b", "text": 3}', "not a document"),
-        (b'[1, 2]', "not a document"),
+        (b"[1, 2]", "not a document"),
         (b'{"id": "b", "text": "x", "text": "y"}', "the key 'text' is repeated"),
         (b'{"id": "b", "text": "x", "metadata": {"k": 1, "k": 2}}', "the key 'k' is repeated"),
         (b'{"id": "b", "text": "x", "te\\u0078t": "y"}', "the key 'text' is repeated"),
@@ -60,7 +60,9 @@ def test_every_form_of_json_lines_is_read(tmp_path: Path, name: str) -> None:
         (b'{"id": "b", "text": "x", "metadata": {"k": "\\udc00"}}', "surrogate"),
     ],
 )
-def test_a_bad_line_is_set_aside_with_its_place_and_the_others_are_read(tmp_path: Path, line: bytes, reason: str) -> None:
+def test_a_bad_line_is_set_aside_with_its_place_and_the_others_are_read(
+    tmp_path: Path, line: bytes, reason: str
+) -> None:
     path = store(tmp_path / "x.jsonl", encode_lines([GOOD, "", line, {"id": "c", "text": "last"}]))
     rows, bad, _ = read(path)
     assert rows == [("a", "first"), ("c", "last")]
@@ -84,7 +86,11 @@ def test_the_same_lines_are_bad_whatever_columns_are_read(tmp_path: Path, column
         {"id": "n", "text": "nul \0 byte"},
         {"id": "e", "text": ""},
         {"id": "u", "text": "😀e\u0301\u202e"},
-        {"id": "q", "text": "x", "metadata": {"\ud83d\ude00": "\ud83d\ude00", "a": {"a": 1}, "b": [{"a": 1}, {"a": 2}]}},
+        {
+            "id": "q",
+            "text": "x",
+            "metadata": {"\ud83d\ude00": "\ud83d\ude00", "a": {"a": 1}, "b": [{"a": 1}, {"a": 2}]},
+        },
     ],
 )
 def test_unusual_documents_are_ordinary(tmp_path: Path, document: dict[str, object]) -> None:
@@ -94,7 +100,9 @@ def test_unusual_documents_are_ordinary(tmp_path: Path, document: dict[str, obje
 
 
 def test_integer_ids_become_strings(tmp_path: Path) -> None:
-    rows, _, _ = read(store(tmp_path / "x.jsonl", b'{"id": 12345678901234567890123, "text": "a"}\n{"id": -1, "text": "b"}'))
+    rows, _, _ = read(
+        store(tmp_path / "x.jsonl", b'{"id": 12345678901234567890123, "text": "a"}\n{"id": -1, "text": "b"}')
+    )
     assert [i for i, _ in rows] == ["12345678901234567890123", "-1"]
 
 
@@ -128,7 +136,7 @@ def test_a_line_of_100_mb_is_read(tmp_path: Path) -> None:
     text = "long line " * 10_000_000
     path = store(tmp_path / "x.jsonl", encode_lines([GOOD, {"id": "long", "text": text}, GOOD]))
     reader = DocumentReader(str(path))
-    assert [(len(batch), int(batch.offsets[-1])) for batch in reader][0][1] >= len(text)
+    assert max(int(batch.offsets[-1]) for batch in reader) >= len(text)
     assert reader.rows == 3
 
 
@@ -151,7 +159,10 @@ def test_a_limit_ends_after_that_many_rows(tmp_path: Path, limit: int) -> None:
 
 @pytest.mark.parametrize("name", ["x.jsonl", "x.jsonl.gz", "x.jsonl.zst"])
 def test_lines_pass_through_unchanged(tmp_path: Path, name: str) -> None:
-    lines = [b'{"text":"b",  "id": 7, "extra": [1, 2.50], "metadata": {"z": 1, "a": "\\u00e9"}}', b'{"id":"c","text":""}']
+    lines = [
+        b'{"text":"b",  "id": 7, "extra": [1, 2.50], "metadata": {"z": 1, "a": "\\u00e9"}}',
+        b'{"id":"c","text":""}',
+    ]
     source = store(tmp_path / "in.jsonl", b"\n".join([lines[0], b"", b"broken", lines[1]]))
     with open(tmp_path / name, "wb") as stream:
         writer = DocumentWriter(stream, name)
@@ -167,7 +178,9 @@ def test_lines_pass_through_unchanged(tmp_path: Path, name: str) -> None:
 
 
 @given(st.lists(st.fixed_dictionaries({"id": st.text(), "text": st.text(), "source": st.none() | st.text()})))
-def test_what_is_written_is_read_back(tmp_path_factory: pytest.TempPathFactory, documents: list[dict[str, str | None]]) -> None:
+def test_what_is_written_is_read_back(
+    tmp_path_factory: pytest.TempPathFactory, documents: list[dict[str, str | None]]
+) -> None:
     path = tmp_path_factory.mktemp("d") / "x.jsonl.zst"
     documents = [{k: v.encode("utf-8", "replace").decode() if v else v for k, v in d.items()} for d in documents]
     with open(path, "wb") as stream:
@@ -239,6 +252,6 @@ def test_strangers_twins_and_missing_folders_are_errors(tmp_path: Path) -> None:
     (tmp_path / "documents" / "a.jsonl.gz").rename(tmp_path / "documents" / "notes.txt")
     with pytest.raises(DataError, match=r"notes\.txt: not a document file"):
         document_shards(str(tmp_path))
+    (tmp_path / "documents" / "notes.txt").unlink()
     with pytest.raises(DataError, match=r"no document files that match z\*"):
-        (tmp_path / "documents" / "notes.txt").unlink()
         document_shards(str(tmp_path), include=["z*"])

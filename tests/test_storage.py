@@ -46,9 +46,14 @@ def test_what_was_written_is_read_back_with_its_size_and_hash(base: str) -> None
 def test_a_failed_write_leaves_nothing_and_keeps_the_old_file(base: str) -> None:
     path = storage.join(base, "a.bin")
     storage.write_bytes(path, b"old")
-    with pytest.raises(RuntimeError, match="half-way"), storage.create(path) as writer:
-        writer.write(b"new")
-        raise RuntimeError("half-way")
+
+    def fail_half_way() -> None:
+        with storage.create(path) as writer:
+            writer.write(b"new")
+            raise RuntimeError("half-way")
+
+    with pytest.raises(RuntimeError, match="half-way"):
+        fail_half_way()
     assert storage.read_bytes(path) == b"old"
     assert storage.listing(base) == ["a.bin"]
 

@@ -62,40 +62,57 @@ def _placeholder(name: str, help_text: str) -> Any:
 
 
 app = typer.Typer(
-    cls=_Commands, add_completion=False, no_args_is_help=True, rich_markup_mode=None,
+    cls=_Commands, add_completion=False, rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )  # fmt: skip
 
 
-@app.callback()
-def top(
-    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
-    version: bool = typer.Option(False, "--version", help="Show the version and exit."),
-) -> None:
-    """From raw text to what a language model trains on: tag, dedup, mix, tokenize, train."""
-    if version:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         from dolma_pipe import __version__
 
         typer.echo(__version__)
         raise typer.Exit
 
 
+@app.callback()
+def top(
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+    version: bool = typer.Option(False, "--version", help="Show the version.", callback=_print_version, is_eager=True),
+) -> None:
+    """From raw text to what a language model trains on: tag, dedup, mix, tokenize, train."""
+
+
 def main() -> None:
     """The `dolma-pipe` command: one line of error and a non-zero exit code, a traceback only with `--debug`."""
-    from dolma_pipe.errors import PipeError
-
     debug = "--debug" in sys.argv
     if debug:
         sys.argv.remove("--debug")
+    if len(sys.argv) == 1:
+        sys.argv.append("--help")
     try:
-        app()
-    except PipeError as error:
+        sys.exit(typer.main.get_command(app).main(standalone_mode=False))
+    except Exception as error:
         if debug:
             raise
+        sys.exit(_report(error))
+
+
+def _report(error: Exception) -> int:
+    """Say what went wrong on standard error, in one line; the exit code."""
+    from dolma_pipe.errors import PipeError
+
+    if isinstance(error, PipeError):
         typer.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
-    except BrokenPipeError:
-        sys.exit(141)  # the reader of our output went away, as `| head` does
-    except KeyboardInterrupt:
-        typer.echo("interrupted; nothing half-written is visible, run again to go on", err=True)
-        sys.exit(130)
+        return error.exit_code
+    if isinstance(error, typer.Abort):
+        typer.echo("interrupted: nothing half-written is visible, run again to go on", err=True)
+        return 130
+    if isinstance(error, BrokenPipeError):
+        return 141  # the reader of our output went away, as `| head` does
+    usage = getattr(error, "format_message", None)  # an error of the command line itself
+    if usage is not None:
+        typer.echo(f"error: {usage()} (see --help)", err=True)
+        return 2
+    typer.echo(f"error: a defect of dolma-pipe: {type(error).__name__}: {error} (--debug shows where)", err=True)
+    return 1

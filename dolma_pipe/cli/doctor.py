@@ -10,7 +10,18 @@ import typer
 from dolma_pipe.cli import options
 
 OPTIONAL = {"torch": ("train", "training"), "ray": ("ray", "--runner ray"), "boto3": ("s3", "s3:// paths")}
-NEEDED = ("numpy", "numba", "pyarrow", "duckdb", "msgspec", "fasttext-numpy2", "tokenizers", "gigatoken", "zstandard", "isal")
+NEEDED = (
+    "numpy",
+    "numba",
+    "pyarrow",
+    "duckdb",
+    "msgspec",
+    "fasttext-numpy2",
+    "tokenizers",
+    "gigatoken",
+    "zstandard",
+    "isal",
+)
 
 
 def command(json: options.Json = False) -> None:
@@ -29,7 +40,11 @@ def command(json: options.Json = False) -> None:
     facts.update({name: _version(name) or "missing: pip install dolma_pipe" for name in NEEDED})
     for module, (extra, purpose) in OPTIONAL.items():
         found = importlib.util.find_spec(module) is not None
-        facts[module] = (_version(module) or "installed") if found else f"not installed ({purpose}): pip install 'dolma_pipe[{extra}]'"
+        facts[module] = (
+            (_version(module) or "installed")
+            if found
+            else f"not installed ({purpose}): pip install 'dolma_pipe[{extra}]'"
+        )
     if json:
         import msgspec
 

@@ -7,7 +7,7 @@ import time
 from types import TracebackType
 from typing import Any
 
-from dolma_pipe.execution import Event, Message, PhaseStarted, Summary, TaskDone
+from dolma_pipe.execution import Event, PhaseStarted, Summary, TaskDone
 from dolma_pipe.stage import Progress
 from dolma_pipe.types import Counts, add_counts
 
@@ -45,7 +45,7 @@ class Display:
         elif isinstance(event, TaskDone):
             self.tasks += 1
             add_counts(self.counts, event.counts)
-        elif isinstance(event, Message):
+        else:
             self._say(f"{self.stage}: {event.text}")
             return
         self._show()
@@ -71,7 +71,11 @@ class Display:
     def rates(self) -> str:
         """Documents, speed, and what was kept, dropped or bad so far."""
         seconds = max(time.monotonic() - self._started, 1e-9)
-        shown = [f"{self.documents:,} documents", f"{self.documents / seconds:,.0f}/s", f"{self.bytes / seconds / 1e6:.1f} MB/s"]
+        shown = [
+            f"{self.documents:,} documents",
+            f"{self.documents / seconds:,.0f}/s",
+            f"{self.bytes / seconds / 1e6:.1f} MB/s",
+        ]
         shown += [f"{name.replace('_rows', '')} {self.counts[name]:,}" for name in SHOWN if self.counts.get(name)]
         return ", ".join(shown)
 

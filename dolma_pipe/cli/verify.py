@@ -25,6 +25,10 @@ def command(
     else:
         for problem in result.problems:
             typer.echo(problem)
-        typer.echo(f"{folder}: {result.files} files of {result.records} records re-read, {len(result.problems)} problems")
+        typer.echo(
+            f"{folder}: {result.files} files of {result.records} records re-read, {len(result.problems)} problems"
+        )
     if result.problems:
-        raise DataError(f"{folder}: {len(result.problems)} outputs are not what their records say; run their stage again")
+        raise DataError(
+            f"{folder}: {len(result.problems)} outputs are not what their records say; run their stage again"
+        )

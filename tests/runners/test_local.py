@@ -54,7 +54,9 @@ def test_an_interrupt_stops_within_two_seconds_and_leaves_nothing_unfinished(tmp
     )
     script = tmp_path / "program.py"
     script.write_text(program)
-    process = subprocess.Popen([sys.executable, str(script), str(tmp_path), str(Path(__file__).parent.parent)], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path), str(Path(__file__).parent.parent)], stderr=subprocess.DEVNULL
+    )
     log = tmp_path / "log"
     while not (log.exists() and len(log.read_text().splitlines()) >= 3):
         assert process.poll() is None

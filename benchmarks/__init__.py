@@ -1,0 +1,1 @@
+"""Side-by-side runs: ratios measured in one run on one machine, against a peer or a limit."""

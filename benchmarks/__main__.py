@@ -1,0 +1,19 @@
+"""`python -m benchmarks [NAME...]`: all benchmarks, or those named (curation, growth)."""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks import curation, growth
+
+ALL = {"curation": curation.main, "growth": growth.main}
+
+
+def main() -> None:
+    for name in sys.argv[1:] or ALL:
+        if name not in ALL:
+            sys.exit(f"no benchmark {name!r}; there are {', '.join(ALL)}")
+        ALL[name]()
+
+
+main()

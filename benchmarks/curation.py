@@ -1,0 +1,130 @@
+"""Reading, every tagger alone and fused, dedup, mix, tokenize; beside the Dolma toolkit on the same files."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+from benchmarks import data, peers
+from benchmarks.measure import Measured, command, ours, table
+
+FUSED = ["gopher", "gopher_repetition", "c4"]
+ALONE = [*FUSED, "length", "pii", "langid"]
+PEER_BYTES = 12_000_000
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        work = Path(name)
+        whole = data.lay_out(work / "whole")
+        small = data.lay_out(work / "small", data.PROSE, PEER_BYTES)
+        reading = ours("read", data=whole)
+        size = reading.said["bytes"]
+        rows = [_row("read and parse", reading, size, reading)]
+        rows += [_row(f"tag {tagger}", _tag(work, whole, [tagger]), size, reading) for tagger in ALONE]
+        rows += [_row("tag " + "+".join(names), _tag(work, whole, names), size, reading) for names in (FUSED, ALONE)]
+        rows += [_row(f"dedup {by}", _dedup(work, whole, by), size, reading) for by in ("url", "text", "paragraph")]
+        rows += [_row("mix", _mix(work, whole), size, reading), _row("tokenize", _tokenize(work, whole), size, reading)]
+        table("One process, the whole corpus", ["task", "MB/s of text", "x reading", "seconds", "peak MB"], rows)
+        _beside_dolma(work, small)
+
+
+def _row(name: str, found: Measured, size: float, reading: Measured) -> list[object]:
+    return [name, size / 1e6 / found.seconds, found.seconds / reading.seconds, found.seconds, found.peak_mb]
+
+
+def _tag(work: Path, folder: str, taggers: list[str]) -> Measured:
+    return ours("tag", data=folder, to=str(work / "attributes" / Path(folder).name), taggers=taggers)
+
+
+def _dedup(work: Path, folder: str, by: str) -> Measured:
+    return ours("dedup", data=folder, to=str(work / "attributes" / Path(folder).name), by=by)
+
+
+def _mix(work: Path, folder: str) -> Measured:
+    """Two filters and the removal of repeated paragraphs, as `_dolma_mix` has them."""
+    config = work / "mix.yaml"
+    steps = [
+        {"keep": {"long": "gopher.word_count >= 50", "few_symbols": "gopher.symbol_to_word_ratio <= 0.1"}},
+        {"edit": {"remove": "dedup_paragraph.duplicate"}},
+    ]
+    source = {
+        "name": "all", "dataset": folder, "attributes_from": str(work / "attributes" / Path(folder).name),
+        "attributes": ["gopher", "dedup_paragraph"], "steps": steps,
+    }  # fmt: skip
+    config.write_text(json.dumps({"to": str(work / "mixed" / Path(folder).name), "seed": 1, "sources": [source]}))
+    return ours("mix", config=str(config))
+
+
+def _tokenize(work: Path, folder: str) -> Measured:
+    tokenizer = str(data.corpus() / "tokenizers" / "allenai_gpt-neox-olmo-dolma-v1_5.json")
+    to = str(work / "tokens" / Path(folder).name)
+    return ours("tokenize", datasets=[folder], tokenizer=tokenizer, to=to, eos="<|endoftext|>")
+
+
+def _beside_dolma(work: Path, folder: str) -> None:
+    """The same work on the same files; both without the time their process takes to start."""
+    dolma = str(peers.environment("dolma") / "dolma")
+    documents = f"{folder}/documents/*.gz"
+    size = ours("read", data=folder).said["bytes"]
+    empty = work / "empty" / "documents"
+    empty.mkdir(parents=True)
+    with __import__("gzip").open(empty / "x.jsonl.gz", "wb") as out:
+        out.write(b'{"id": "1", "text": "one document", "source": "x"}\n')
+    start = command(
+        [dolma, "tag", "--documents", f"{empty}/*.gz", "--taggers", "gopher_v2", "c4_v2", "--processes", "1"]
+    )
+    tagging = command([dolma, "tag", "--documents", documents, "--taggers", "gopher_v2", "c4_v2", "--processes", "1"])
+    rows = [
+        _versus("gopher + repetition + c4", _tag(work, folder, FUSED), tagging.seconds - start.seconds, size, tagging)
+    ]
+    paragraphs = _dolma_dedupe(dolma, documents, work)
+    rows.append(_versus("dedup paragraph", _dedup(work, folder, "paragraph"), paragraphs.seconds, size, paragraphs))
+    mixing = _dolma_mix(dolma, documents, work)
+    rows.append(_versus("mix", _mix(work, folder), mixing.seconds, size, mixing))
+    header = ["task", "MB/s", "Dolma MB/s", "times faster", "peak MB", "Dolma peak MB"]
+    table("Beside the Dolma toolkit, one process, the same files", header, rows)
+
+
+def _versus(name: str, mine: Measured, peer_seconds: float, size: float, peer: Measured) -> list[object]:
+    return [
+        name,
+        size / 1e6 / mine.seconds,
+        size / 1e6 / peer_seconds,
+        peer_seconds / mine.seconds,
+        mine.peak_mb,
+        peer.peak_mb,
+    ]
+
+
+def _dolma_dedupe(dolma: str, documents: str, work: Path) -> Measured:
+    config = work / "dedupe.json"
+    settings = {
+        "documents": [documents],
+        "dedupe": {"name": "dd", "paragraphs": {"attribute_name": "duplicate"}, "skip_empty": True},
+        "bloom_filter": {
+            "file": str(work / "bloom.bin"), "read_only": False, "estimated_doc_count": 2_000_000,
+            "desired_false_positive_rate": 1e-6,
+        },
+        "processes": 1,
+    }  # fmt: skip
+    config.write_text(json.dumps(settings))
+    return command([dolma, "-c", str(config), "dedupe"])
+
+
+def _dolma_mix(dolma: str, documents: str, work: Path) -> Measured:
+    config = work / "dolma_mix.json"
+    key = "@.gopher_v2__gopher_v2"
+    stream = {
+        "name": "all", "documents": [documents], "attributes": ["gopher_v2", "dd"],
+        "output": {"path": str(work / "dolma_mixed"), "max_size_in_bytes": 1 << 30},
+        "filter": {"include": [], "exclude": [
+            f"$.attributes[?({key}__word_count && {key}__word_count[0] && {key}__word_count[0][2] < 50)]",
+            f"$.attributes[?({key}__symbol_to_word_ratio && {key}__symbol_to_word_ratio[0] && "
+            f"{key}__symbol_to_word_ratio[0][2] > 0.1)]",
+        ]},
+        "span_replacement": [{"span": "$.attributes.duplicate", "min_score": 0.5, "replacement": ""}],
+    }  # fmt: skip
+    config.write_text(json.dumps({"streams": [stream], "processes": 1}))
+    return command([dolma, "-c", str(config), "mix"])

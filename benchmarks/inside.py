@@ -1,0 +1,66 @@
+"""One piece of work in this process, kernels warm: `python -m benchmarks.inside TASK SETTINGS` prints its seconds."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from dolma_pipe.execution import Options, run_stage
+from dolma_pipe.runners.local import Local
+from dolma_pipe.shards import DocumentReader, document_shards
+from dolma_pipe.stage import Stage
+
+Result = dict[str, Any]
+
+
+def read(data: str) -> Result:
+    """Read and parse every document, and nothing else."""
+    next(iter(DocumentReader(document_shards(data)[0])))
+    started = time.perf_counter()
+    size = sum(int(batch.offsets[-1]) for shard in document_shards(data) for batch in DocumentReader(shard))
+    return {"seconds": time.perf_counter() - started, "bytes": size}
+
+
+def tag(data: str, to: str, taggers: list[Any]) -> Result:
+    from dolma_pipe.stages.tag import Tag, TagConfig
+
+    return _timed(Tag(TagConfig(datasets=[data], attributes=to, taggers=taggers)))
+
+
+def dedup(data: str, to: str, by: str) -> Result:
+    from dolma_pipe.stages.dedup import Dedup, DedupConfig
+
+    return _timed(Dedup(DedupConfig(datasets=[data], attributes=to, by=by)))
+
+
+def mix(config: str) -> Result:
+    from dolma_pipe.config import load
+    from dolma_pipe.stages.mix import Mix, MixConfig
+
+    return _timed(Mix(load(config, MixConfig), config))
+
+
+def tokenize(**settings: Any) -> Result:
+    from dolma_pipe.config import convert
+    from dolma_pipe.stages.tokenize import Tokenize, TokenizeConfig
+
+    return _timed(Tokenize(convert(settings, TokenizeConfig, "benchmark")))
+
+
+def _timed(stage: Stage) -> Result:
+    stage.warm()
+    started = time.perf_counter()
+    summary = run_stage(stage, Local(1), Options(force=True))
+    return {"seconds": time.perf_counter() - started, "bytes": summary.counts.get("bytes", 0)}
+
+
+TASKS: dict[str, Callable[..., Result]] = {
+    "read": read, "tag": tag, "dedup": dedup, "mix": mix, "tokenize": tokenize,
+}  # fmt: skip
+
+if __name__ == "__main__":
+    result = TASKS[sys.argv[1]](**json.loads(sys.argv[2]))
+    print(json.dumps(result))

@@ -1,0 +1,65 @@
+"""One command, timed as a whole process with its peak memory; rows of a table."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Measured(NamedTuple):
+    """Seconds of wall clock, peak resident MB of the process, and what it printed last as JSON (if it did)."""
+
+    seconds: float
+    peak_mb: float
+    said: dict[str, float]
+
+
+def command(arguments: Sequence[str], cwd: Path | None = None) -> Measured:
+    """Run a command to its end; a failure ends the benchmark with what it printed."""
+    started = time.perf_counter()
+    process = subprocess.Popen(arguments, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert process.stdout is not None
+    output = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - started
+    if os.waitstatus_to_exitcode(status) != 0:
+        sys.exit(f"{' '.join(arguments)} failed:\n{output[-3000:]}")
+    return Measured(seconds, usage.ru_maxrss / 1024, _last_json(output))
+
+
+def _last_json(output: str) -> dict[str, float]:
+    lines = [line for line in output.splitlines() if line.startswith("{")]
+    try:
+        return json.loads(lines[-1]) if lines else {}
+    except json.JSONDecodeError:
+        return {}
+
+
+def ours(task: str, **settings: object) -> Measured:
+    """One task of `benchmarks.inside` in a process of its own; `seconds` are those of the work, kernels warm."""
+    found = command([sys.executable, "-m", "benchmarks.inside", task, json.dumps(settings)])
+    return Measured(found.said["seconds"], found.peak_mb, found.said)
+
+
+def table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table in Markdown."""
+    shown = [[_cell(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(len(row[i]) for row in shown) for i in range(len(header))]
+    print(f"\n## {title}\n")
+    for number, row in enumerate(shown):
+        print("| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |")
+        if number == 0:
+            print("|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    sys.stdout.flush()
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:,.2f}" if abs(value) < 10 else f"{value:,.0f}"
+    return str(value)

@@ -1,0 +1,60 @@
+"""dolma-pipe check"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from dolma_pipe.cli import options
+
+
+def command(
+    config: Annotated[str, typer.Argument(help="A YAML of any stage, or a pipeline.")],
+    stage: Annotated[str | None, typer.Option("--as", help="The stage it is for, where its keys do not tell.")] = None,
+    settings: options.Set = [],  # noqa: B006
+) -> None:
+    """Check a configuration without doing any work: keys, taggers, rules, attributes, folders."""
+    from dolma_pipe.config import read_yaml
+    from dolma_pipe.pipeline import config_type, load_pipeline
+
+    data = read_yaml(config)
+    if stage is None and isinstance(data, dict) and "steps" in data:
+        steps = load_pipeline(config, settings)
+        typer.echo(
+            f"{config}: a pipeline of {len(steps)} steps ({', '.join(step.stage for step in steps)}); its settings hold"
+        )
+        return
+    found = stage or _guess(data, config)
+    from dolma_pipe.config import load
+
+    settled: Any = load(config, config_type(found), settings)
+    tasks = _plan(found, settled, config)
+    planned = f"; {tasks} tasks in its first phase" if tasks is not None else ""
+    typer.echo(f"{config}: a configuration of {found!r}; its settings hold{planned}")
+
+
+def _guess(data: Any, path: str) -> str:
+    """The stage whose settings have all of these keys."""
+    from dolma_pipe.config import field_names
+    from dolma_pipe.errors import ConfigError
+    from dolma_pipe.pipeline import CONFIGS, config_type
+
+    keys = set(data) if isinstance(data, dict) else set()
+    strangers = {name: len(keys - field_names(config_type(name))) for name in CONFIGS}
+    fitting = [name for name, count in strangers.items() if count == min(strangers.values())]
+    if len(fitting) > 1:
+        raise ConfigError(f"{path}: could be of {', '.join(fitting)}; say which with --as STAGE")
+    return fitting[0]
+
+
+def _plan(name: str, settled: Any, path: str) -> int | None:
+    """Plan the first phase: what a stage refuses before work, it refuses here. None where a stage has no tasks."""
+    from dolma_pipe.cli.run import STAGES, make_stage
+
+    if hasattr(settled, "check"):
+        settled.check()
+    if name not in STAGES:
+        return None
+    stage = make_stage(name, settled, path)
+    return len(stage.plan(stage.phases[0], {}))
