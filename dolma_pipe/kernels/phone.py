@@ -1,0 +1,207 @@
+"""Telephone numbers by their form: North American ones in groups, and international ones behind a `+`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dolma_pipe.kernels import piece
+from dolma_pipe.kernels.ascii import DIGIT, WORD
+
+_CALLING_CODES = np.zeros(1000, np.bool_)
+"""ITU-T E.164 country calling codes of geographic areas, by their one to three digits."""
+_CALLING_CODES[[1, 7, 20, 27, *range(30, 35), 36, 39, 40, 41, *range(43, 50), *range(51, 59), *range(60, 67)]] = True
+_CALLING_CODES[[81, 82, 84, 86, *range(90, 96), 98, 211, 212, 213, 216, 218, *range(220, 259), *range(260, 270)]] = True
+_CALLING_CODES[[290, 291, 297, 298, 299, *range(350, 360), *range(370, 379), 380, 381, 382, 383, 385, 386, 387]] = True
+_CALLING_CODES[[389, 420, 421, 423, *range(500, 510), *range(590, 600), 670, *range(672, 680), *range(680, 684)]] = True
+_CALLING_CODES[[*range(685, 693), 850, 852, 853, 855, 856, 880, 886, *range(960, 969), *range(970, 978)]] = True
+_CALLING_CODES[[*range(992, 997), 998]] = True
+
+_FEWEST, _FEWEST_BARE, _MOST = 8, 10, 15
+"""Digits of an international number: in groups, without separators, at most (E.164)."""
+
+
+@piece
+def _separator(data: np.ndarray, high: int, at: int) -> int:
+    """Bytes of the space, dot or hyphen (no-break and typographic ones too) at `at`, or 0."""
+    if at >= high:
+        return 0
+    byte = data[at]
+    if byte == 0x20 or byte == 0x2E or byte == 0x2D:
+        return 1
+    if byte == 0xC2:
+        return 2 if data[at + 1] == 0xA0 else 0
+    if byte == 0xE2 and data[at + 1] == 0x80:  # U+2010 to U+2013, U+202F
+        third = data[at + 2]
+        return 3 if third == 0xAF or (third >= 0x90 and third <= 0x93) else 0
+    return 0
+
+
+@piece
+def _digits_at(data: np.ndarray, high: int, at: int, count: int) -> bool:
+    """Are there `count` digits at `at`?"""
+    if at + count > high:
+        return False
+    digits = 0
+    while digits < count and DIGIT[data[at + digits]]:
+        digits += 1
+    return digits == count
+
+
+@piece
+def may_open(data: np.ndarray, low: int, start: int) -> bool:
+    """May a number begin at `start`? Not inside a word, a path, an amount, a longer number."""
+    if start == low:
+        return True
+    before = data[start - 1]
+    if WORD[before] or before == 0x23 or before == 0x24 or before == 0x25 or before == 0x2B or before == 0x40:  # #$%+@
+        return False
+    joined = before == 0x2E or before == 0x2D or before == 0x2F
+    return not (joined and start - 2 >= low and (WORD[data[start - 2]] or data[start - 2] == before))
+
+
+@piece
+def may_close(data: np.ndarray, high: int, end: int) -> bool:
+    """May a number end at `end`? Not inside a word, an address, a longer number."""
+    if end == high:
+        return True
+    after = data[end]
+    if WORD[after] or after == 0x40 or after == 0x25:
+        return False
+    joined = after == 0x2E or after == 0x2D or after == 0x2F
+    return not (joined and end + 1 < high and DIGIT[data[end + 1]])
+
+
+@piece
+def _with_extension(data: np.ndarray, high: int, end: int) -> int:
+    """`end`, or the end of the extension (`x123`, `ext. 123`) that follows; -1 where a number may not end."""
+    at = end + (end < high and data[end] == 0x20)
+    if at < high and data[at] | 0x20 == 0x78:  # x
+        at += 1
+    elif at + 3 < high and data[at] | 0x20 == 0x65 and data[at + 1] | 0x20 == 0x78 and data[at + 2] | 0x20 == 0x74:
+        at += 3 + (data[at + 3] == 0x2E)  # ext, ext.
+    else:
+        return end if may_close(data, high, end) else -1
+    at += at < high and data[at] == 0x20
+    digits = at
+    while digits < high and digits - at < 7 and DIGIT[data[digits]]:
+        digits += 1
+    if digits > at and digits - at < 7 and may_close(data, high, digits):
+        return digits
+    return end if may_close(data, high, end) else -1
+
+
+@piece
+def is_nanp(data: np.ndarray, area: int, exchange: int) -> bool:
+    """North American Numbering Plan: area code and exchange begin with 2 to 9, and neither is N11."""
+    if data[area] < 0x32 or data[exchange] < 0x32:
+        return False
+    service = data[area + 1] == 0x31 and data[area + 2] == 0x31
+    return not (service or (data[exchange + 1] == 0x31 and data[exchange + 2] == 0x31))
+
+
+@piece
+def national_end(data: np.ndarray, low: int, high: int, start: int) -> int:
+    """End of `[1-](NXX) NXX-XXXX`, or of the same with other separators, that begins at `start`; or -1."""
+    if not may_open(data, low, start):
+        return -1
+    area = start
+    if data[area] == 0x31:
+        area += 1 + _separator(data, high, start + 1)
+        if area >= high or (area == start + 1 and data[area] != 0x28):
+            return -1
+    return _subscriber_end(data, low, high, start, area)
+
+
+@piece
+def _subscriber_end(data: np.ndarray, low: int, high: int, start: int, area: int) -> int:
+    """End of the ten digits whose area code, in parentheses or not, is at `area`; the number begins at `start`."""
+    closed = data[area] == 0x28
+    area += closed
+    first = area + 3
+    if not _digits_at(data, high, area, 3) or (closed and (first >= high or data[first] != 0x29)):
+        return -1
+    first += closed
+    exchange = _after_area(data, high, first)
+    second = exchange + 3
+    line = second + _separator(data, high, second)
+    if not (_digits_at(data, high, exchange, 3) and _digits_at(data, high, line, 4) and is_nanp(data, area, exchange)):
+        return -1
+    if not closed and (exchange == first or line == second):
+        return -1
+    if not closed and data[first] == 0x20 and data[second] == 0x20 and _in_a_row(data, low, high, start, line + 4):
+        return -1
+    return _with_extension(data, high, line + 4)
+
+
+@piece
+def _after_area(data: np.ndarray, high: int, at: int) -> int:
+    """Where the exchange begins: behind a separator (two spaces are one) or a slash, as in `212/555-1234`."""
+    if at < high and data[at] == 0x2F:
+        return at + 1
+    at += _separator(data, high, at)
+    return at + (at < high and data[at] == 0x20)
+
+
+@piece
+def _in_a_row(data: np.ndarray, low: int, high: int, start: int, end: int) -> bool:
+    """Do more numbers stand a space away? Then three groups of digits are a part of a table."""
+    if start - 2 >= low and data[start - 1] == 0x20 and DIGIT[data[start - 2]]:
+        return True
+    return bool(end + 1 < high and data[end] == 0x20 and DIGIT[data[end + 1]])
+
+
+@piece
+def international_end(data: np.ndarray, low: int, high: int, start: int) -> int:
+    """End of the `+CC ...` that begins at `start`: 8 to 15 digits under a calling code that exists (E.164); or -1."""
+    if start > low and (WORD[data[start - 1]] or data[start - 1] == 0x2B or data[start - 1] == 0x29):
+        return -1
+    at, digits, gaps, dots, number, opened = start + 1, 0, 0, 0, 0, False
+    while at < high and digits <= _MOST:
+        if DIGIT[data[at]]:
+            number = number * 10 + int(data[at]) - 0x30
+            digits += 1
+            at += 1
+            continue
+        gap = _gap(data, high, at, opened, digits)
+        if gap == 0:
+            break
+        dots += data[at] == 0x2E
+        gaps += 1
+        opened = data[at + gap - 1] == 0x28 or (opened and data[at] != 0x29)
+        at += gap
+    if opened or not _is_dialled(number, digits, gaps, dots):
+        return -1
+    return _with_extension(data, high, at)
+
+
+@piece
+def _gap(data: np.ndarray, high: int, at: int, opened: bool, digits: int) -> int:
+    """Bytes between two groups: `)`, a separator, `(`, at least one of them and in this order; 0 if this is no gap.
+
+    Only one of the first groups may stand in parentheses: the area, or a `(0)`.
+    """
+    end = at
+    if data[at] == 0x29:
+        if not opened:
+            return 0
+        end += 1
+    end += _separator(data, high, end)
+    if end < high and data[end] == 0x28 and digits <= 5 and digits > 0 and not opened:
+        end += 1
+    return end - at if end < high and DIGIT[data[end]] and digits > 0 else 0
+
+
+@piece
+def _is_dialled(number: int, digits: int, gaps: int, dots: int) -> bool:
+    """Can these digits be an E.164 number, and are they neither a decimal fraction nor a bare amount?"""
+    fraction = gaps == 1 and dots == 1
+    if digits < (_FEWEST if gaps > 0 else _FEWEST_BARE) or digits > _MOST or fraction:
+        return False
+    code = number
+    while code >= 1000:  # a calling code begins with no zero, so this leaves three digits
+        code //= 10
+    if code < 100:
+        return False
+    if code // 100 == 1:
+        return digits == 11 and (code // 10) % 10 >= 2
+    return bool(_CALLING_CODES[code] or _CALLING_CODES[code // 10] or _CALLING_CODES[code // 100])
