@@ -46,7 +46,11 @@ class AttributeWriter:
     """
 
     def __init__(
-        self, stream: Any, set_name: str, types: Mapping[str, pa.DataType], about: dict[str, Plain],
+        self,
+        stream: Any,
+        set_name: str,
+        types: Mapping[str, pa.DataType],
+        about: dict[str, Plain],
         nullable: bool = False,
     ) -> None:
         self._stream = stream
@@ -157,7 +161,9 @@ class AttributeReader:
         if len(found) < len(ids):
             return f"ends after row {self._given + len(found)} but the document shard goes on"
         row = next(i for i in range(len(ids)) if found[i] != ids[i])
-        return f"row {self._given + row} is of document {found[row].as_py()!r}, the shard has {ids[row].as_py()!r} there"
+        return (
+            f"row {self._given + row} is of document {found[row].as_py()!r}, the shard has {ids[row].as_py()!r} there"
+        )
 
     def finish(self, document_hash: str | None, bad_rows: int) -> None:
         """Call at the end of the document shard: every row was used and the shard is the one that was measured."""

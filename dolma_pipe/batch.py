@@ -124,7 +124,9 @@ def _dig(metadata: str | None, field: str) -> str | None:
     return msgspec.json.encode(value).decode()
 
 
-def make_batch(texts: list[str], ids: list[str] | None = None, shard: str = "batch", **columns: list[str | None]) -> Batch:
+def make_batch(
+    texts: list[str], ids: list[str] | None = None, shard: str = "batch", **columns: list[str | None]
+) -> Batch:
     """A batch of texts that come from no file: for tests, notebooks and warming up kernels."""
     names = ids if ids is not None else [str(index) for index in range(len(texts))]
     arrays: dict[str, pa.Array] = {"id": pa.array(names, pa.string()), "text": pa.array(texts, pa.large_string())}

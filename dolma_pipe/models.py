@@ -57,9 +57,8 @@ class Model(NamedTuple):
 
 
 def cache_folder() -> str:
-    """`$DOLMA_PIPE_CACHE` or the user's cache folder, then `dolma_pipe/models`."""
-    base = os.environ.get("DOLMA_PIPE_CACHE") or os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return storage.join(base, "dolma_pipe", "models")
+    """Where fetched models lie on this machine."""
+    return storage.cache_folder("models")
 
 
 def available() -> list[Model]:

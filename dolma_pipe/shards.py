@@ -337,11 +337,13 @@ class DocumentWriter:
 
     def write_lines(self, raw: Bytes, offsets: Int64s, rows: npt.NDArray[np.bool_] | None = None) -> None:
         """Lines as they are (without newlines in `raw`); `rows` chooses some of them."""
+        starts, ends = offsets[:-1], offsets[1:]
+        self.write_ranges(raw, *((starts, ends) if rows is None else (starts[rows], ends[rows])))
+
+    def write_ranges(self, raw: Bytes, starts: Int64s, ends: Int64s) -> None:
+        """Lines that lie anywhere in `raw`."""
         from dolma_pipe.kernels.ranges import join_lines
 
-        starts, ends = offsets[:-1], offsets[1:]
-        if rows is not None:
-            starts, ends = starts[rows], ends[rows]
         if len(starts):
             self._out.write(join_lines(raw, starts, ends).data)
         self._add(len(starts))

@@ -32,6 +32,13 @@ class Stat(NamedTuple):
     stamp: str
 
 
+def cache_folder(kind: str) -> str:
+    """This machine's folder for what can be made or fetched again: `$DOLMA_PIPE_CACHE` or the user's cache folder."""
+    home = os.path.join(os.path.expanduser("~"), ".cache")
+    base = os.environ.get("DOLMA_PIPE_CACHE") or os.environ.get("XDG_CACHE_HOME") or home
+    return join(base, "dolma_pipe", kind)
+
+
 def is_remote(path: str) -> bool:
     return "://" in path
 

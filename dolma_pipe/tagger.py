@@ -166,7 +166,9 @@ def find_class(use: str, package: str, base: type[Any]) -> type[Any]:
     else:
         kind = _bundled_class(use, package, base)
     if not (isinstance(kind, type) and issubclass(kind, base)):
-        raise ConfigError(f"{use}: not a {base.__name__}; subclass dolma_pipe.{base.__module__.rsplit('.')[-1]}.{base.__name__}")
+        raise ConfigError(
+            f"{use}: not a {base.__name__}; subclass dolma_pipe.{base.__module__.rsplit('.')[-1]}.{base.__name__}"
+        )
     return kind
 
 

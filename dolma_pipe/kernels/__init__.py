@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 
 import numba
 
+from dolma_pipe import storage
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -24,17 +26,17 @@ def _sources_hash() -> str:
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    flags = (numba.__version__, sys.version, os.environ.get("NUMBA_BOUNDSCHECK", ""), os.environ.get("NUMBA_CPU_NAME", ""))
+    flags = (
+        numba.__version__,
+        sys.version,
+        os.environ.get("NUMBA_BOUNDSCHECK", ""),
+        os.environ.get("NUMBA_CPU_NAME", ""),
+    )
     digest.update(repr(flags).encode())
     return digest.hexdigest()[:16]
 
 
-def _cache_root() -> Path:
-    base = os.environ.get("DOLMA_PIPE_CACHE") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "dolma_pipe" / "kernels"
-
-
-CACHE = _cache_root() / _sources_hash()
+CACHE = Path(storage.cache_folder("kernels")) / _sources_hash()
 """Where this version's compiled kernels lie; one folder per set of sources."""
 
 

@@ -128,7 +128,9 @@ class _Pool:
         if deaths < MAX_DEATHS:
             waiting.append(job)
             return None
-        return TaskError(f"killed {deaths} workers, the last {_cause(worker.process.exitcode)}; is there enough memory?")
+        return TaskError(
+            f"killed {deaths} workers, the last {_cause(worker.process.exitcode)}; is there enough memory?"
+        )
 
 
 def _cause(exit_code: int | None) -> str:

@@ -27,7 +27,6 @@ from dolma_pipe.stage import Part, Stage, Task, Work
 from dolma_pipe.tagger import Spec, Tagger, load, spec
 from dolma_pipe.types import Plain
 
-
 _Measured = dict[str, tuple[dict[str, Any], pa.Array | None]]
 """Per attribute set: values per field, and which rows are null because the tagger was gated off."""
 
@@ -58,7 +57,9 @@ class Tag(Stage):
 
     def __init__(self, config: TagConfig) -> None:
         if config.attributes and len(config.datasets) > 1:
-            raise ConfigError("attributes: one folder cannot hold the attributes of several data sets; tag them one by one")
+            raise ConfigError(
+                "attributes: one folder cannot hold the attributes of several data sets; tag them one by one"
+            )
         self.config = config
         self.max_bad_fraction = config.max_bad_fraction
         self.specs = _specs(config.taggers)

@@ -29,7 +29,10 @@ def tag(dataset: str | list[str], *taggers: object, workers: int = 1, **options:
 
 def rows(dataset: str, name: str, stem: str = "a") -> list[dict[str, object]]:
     table = pq.read_table(f"{dataset}/attributes/{name}/{stem}.parquet")
-    return [{"id": i, **(v or {"null": True})} for i, v in zip(table["id"].to_pylist(), table[name].to_pylist(), strict=True)]
+    return [
+        {"id": i, **(v or {"null": True})}
+        for i, v in zip(table["id"].to_pylist(), table[name].to_pylist(), strict=True)
+    ]
 
 
 def test_every_document_has_a_row_in_order(make_dataset: Make) -> None:
