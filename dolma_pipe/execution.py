@@ -66,7 +66,11 @@ def run_stage(
 ) -> Summary:
     """Bring a stage's outputs up to date; raises `TaskError` after the others if some task failed."""
     run = _Run(stage, runner, options, on_event)
-    return run.all_phases()
+    try:
+        return run.all_phases()
+    finally:
+        runner.close()
+        run.tidy()
 
 
 class _Run:
@@ -77,6 +81,14 @@ class _Run:
         self.done = 0
         self.started = time.time()
         self._warm = False
+        self._roots: set[str] = set()
+
+    def tidy(self) -> None:
+        """Remove the folders of unfinished files."""
+        if self.options.part is None:
+            for root in self._roots:
+                storage.clear_aside(root)
+                storage.clear_aside(storage.join(root, MANIFEST))
 
     def all_phases(self) -> Summary:
         pending = self._first_unfinished()
@@ -166,10 +178,8 @@ class _Run:
 
     def _prepare(self, jobs: list[Job]) -> None:
         storage.make_folder(self.stage.home)
-        if self.options.part is None:
-            for root in {manifest.root_of(part.record) for job in jobs for part in job.wanted}:
-                storage.clear_aside(root)
-                storage.clear_aside(storage.join(root, MANIFEST))
+        self._roots |= {manifest.root_of(part.record) for job in jobs for part in job.wanted}
+        self.tidy()
         if not self._warm:
             if kernels.is_cold():
                 self.on_event(Message("compiling kernels (once per machine and version)"))

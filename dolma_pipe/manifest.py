@@ -79,7 +79,7 @@ def write(record_path: str, record: Record, inputs: tuple[Ref, ...], stamps: dic
     """Publish a record, after the outputs it lists; `stamps` are the inputs' stats from before they were read."""
     seen = {ref.name: list(stamps[ref.name]) for ref in inputs if ref.name in stamps}
     root = storage.join(root_of(record_path), MANIFEST)
-    storage.write_bytes(_stat_path(record_path), msgspec.json.encode(seen), root)
+    storage.write_bytes(_stat_path(record_path), msgspec.json.encode(seen), root, durable=False)
     storage.write_bytes(record_path, msgspec.json.format(msgspec.json.encode(record), indent=1), root)
 
 
@@ -100,7 +100,7 @@ def inputs_stand(record: Record, record_path: str, inputs: tuple[Ref, ...], reha
             moved = True
     if moved:
         root = storage.join(root_of(record_path), MANIFEST)
-        storage.write_bytes(_stat_path(record_path), msgspec.json.encode(stamps), root)
+        storage.write_bytes(_stat_path(record_path), msgspec.json.encode(stamps), root, durable=False)
     return True
 
 

@@ -108,13 +108,14 @@ class Work:
         self.facts: dict[str, Plain] = {}
         self.inputs: dict[str, tuple[int, str]] = {}
         self._roots = {part.name: manifest.root_of(part.record) for part in job.wanted}
+        self._scratch = job.task.scratch
         self._report = report
 
     @contextlib.contextmanager
     def create(self, path: str, part: str = "") -> Iterator[storage.Writer]:
         """Write an output aside; it is published when the block ends well. Set `.rows` before that."""
         root = self._roots[part]
-        with storage.create(path, root) as writer:
+        with storage.create(path, root, durable=not self._scratch) as writer:
             yield writer
         relative = path.removeprefix(root).lstrip("/")
         self.outputs[part].append(Output(relative, writer.rows, writer.size, writer.hash))
@@ -196,3 +197,6 @@ class Runner(Protocol):
     def run(
         self, stage: Stage, jobs: Sequence[Job], report: Callable[[Progress], None]
     ) -> Iterator[tuple[Job, list[Record] | Exception]]: ...
+
+    def close(self) -> None:
+        """Let go of workers, whatever they are doing; the runner can be used again."""

@@ -151,10 +151,11 @@ class Writer(io.RawIOBase):
 
 
 @contextlib.contextmanager
-def create(path: str, root: str | None = None) -> Iterator[Writer]:
+def create(path: str, root: str | None = None, durable: bool = True) -> Iterator[Writer]:
     """Write `path` aside and publish it when the block ends well; otherwise leave nothing.
 
-    `root` is the folder that holds the `_aside` folder (default: the file's own folder).
+    `root` is the folder that holds the `_aside` folder (default: the file's own folder, and it is removed again).
+    What need not survive a loss of power is not `durable`: it is not flushed to the disk before it is renamed.
     """
     if is_remote(path):
         with _create_remote(path) as writer:
@@ -166,16 +167,25 @@ def create(path: str, root: str | None = None) -> Iterator[Writer]:
         with os.fdopen(handle, "wb", buffering=CHUNK) as stream, _given_up_on_error(stream) as writer:
             yield writer
             stream.flush()
-            os.fsync(stream.fileno())
-        make_folder(parent(path))
-        os.replace(temporary, path)
+            if durable:
+                os.fsync(stream.fileno())
+        _publish(temporary, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
     finally:
-        with contextlib.suppress(OSError):
-            os.rmdir(aside)
+        if root is None:
+            with contextlib.suppress(OSError):
+                os.rmdir(aside)
+
+
+def _publish(temporary: str, path: str) -> None:
+    try:
+        os.replace(temporary, path)
+    except FileNotFoundError:
+        make_folder(parent(path))
+        os.replace(temporary, path)
 
 
 @contextlib.contextmanager
@@ -189,13 +199,14 @@ def _given_up_on_error(stream: BinaryIO) -> Iterator[Writer]:
 
 
 def _temporary(aside: str, path: str) -> tuple[int, str]:
-    make_folder(parent(aside))
+    if not os.path.isdir(aside):
+        make_folder(parent(aside))
     while True:
         with contextlib.suppress(FileNotFoundError, FileExistsError):
             # another process may make or remove the empty folder at any moment: then try again
             os.makedirs(aside, exist_ok=True)
             handle, temporary = tempfile.mkstemp(prefix=os.path.basename(path) + ".", dir=aside)
-            os.fchmod(handle, 0o666 & ~_umask())
+            os.fchmod(handle, 0o666 & ~_UMASK)
             return handle, temporary
 
 
@@ -203,6 +214,9 @@ def _umask() -> int:
     current = os.umask(0)
     os.umask(current)
     return current
+
+
+_UMASK = _umask()  # asking sets it for a moment, which other threads would notice
 
 
 def make_folder(folder: str) -> None:
@@ -228,9 +242,9 @@ def read_bytes(path: str) -> bytes:
         return stream.read()
 
 
-def write_bytes(path: str, data: bytes, root: str | None = None) -> None:
+def write_bytes(path: str, data: bytes, root: str | None = None, durable: bool = True) -> None:
     """Publish `data` as `path`, atomically."""
-    with create(path, root) as writer:
+    with create(path, root, durable) as writer:
         writer.write(data)
 
 

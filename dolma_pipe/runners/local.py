@@ -7,6 +7,7 @@ fails and the others go on. Interrupting the parent stops every worker within tw
 from __future__ import annotations
 
 import multiprocessing
+import pickle
 import signal
 import time
 from collections import deque
@@ -20,6 +21,9 @@ from dolma_pipe.manifest import Record
 from dolma_pipe.stage import Job, Progress, Stage, perform
 
 MAX_DEATHS = 3
+PRELOAD = ["dolma_pipe.runners.local", "dolma_pipe.kernels.jsonlines", "dolma_pipe.attributes", "duckdb"]
+"""What every worker needs: imported once, in the process that workers are forked from."""
+
 Outcome = list[Record] | Exception
 
 
@@ -30,17 +34,23 @@ class Local:
         if workers < 1:
             raise ConfigError(f"workers: {workers} is not a number of processes; give 1 or more")
         self.workers = workers
+        self._pool: _Pool | None = None
 
     def run(
         self, stage: Stage, jobs: Sequence[Job], report: Callable[[Progress], None]
     ) -> Iterator[tuple[Job, Outcome]]:
-        workers = min(self.workers, len(jobs))
-        if workers <= 1:
+        if min(self.workers, len(jobs)) <= 1:
             for job in jobs:
                 yield job, _attempt(stage, job, report)
         else:
-            with _Pool(stage, workers) as pool:
-                yield from pool.run(jobs, report)
+            self._pool = self._pool or _Pool(self.workers)
+            yield from self._pool.run(stage, jobs, report)
+
+    def close(self) -> None:
+        """Stop all workers, within two seconds."""
+        if self._pool is not None:
+            self._pool.stop()
+            self._pool = None
 
 
 def _attempt(stage: Stage, job: Job, report: Callable[[Progress], None]) -> Outcome:
@@ -51,30 +61,39 @@ def _attempt(stage: Stage, job: Job, report: Callable[[Progress], None]) -> Outc
 
 
 class _Worker:
-    def __init__(self, context: Any, stage: Stage) -> None:
+    """A process that does one job after the other, of one stage after the other."""
+
+    def __init__(self, context: Any) -> None:
         self.connection, theirs = context.Pipe()
-        self.process: BaseProcess = context.Process(target=_serve, args=(theirs, stage), daemon=True)
+        self.process: BaseProcess = context.Process(target=_serve, args=(theirs,), daemon=True)
         self.process.start()
         theirs.close()
+        self.stage: bytes | None = None
         self.job: Job | None = None
 
-    def give(self, job: Job) -> None:
+    def give(self, stage: bytes, job: Job) -> None:
+        """Send a job, and the stage before it where the worker has another one."""
         self.job = job
-        self.connection.send(job)
+        try:
+            if stage is not self.stage:
+                self.connection.send_bytes(stage)
+                self.stage = stage
+            self.connection.send(job)
+        except (BrokenPipeError, ConnectionResetError):
+            return  # it died while it waited: the next receive finds out
 
 
 class _Pool:
-    def __init__(self, stage: Stage, workers: int) -> None:
+    """Workers that are kept while phases of a stage follow one another."""
+
+    def __init__(self, workers: int) -> None:
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["dolma_pipe.runners.local"])
-        self._stage = stage
-        self._workers = [_Worker(self._context, stage) for _ in range(workers)]
+        self._context.set_forkserver_preload(PRELOAD)
+        self._count = workers
+        self._workers: list[_Worker] = []
         self._deaths: dict[str, int] = {}
 
-    def __enter__(self) -> _Pool:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def stop(self) -> None:
         for worker in self._workers:
             worker.connection.close()
             worker.process.terminate()
@@ -85,13 +104,19 @@ class _Pool:
                 worker.process.kill()
                 worker.process.join()
 
-    def run(self, jobs: Sequence[Job], report: Callable[[Progress], None]) -> Iterator[tuple[Job, Outcome]]:
+    def run(
+        self, stage: Stage, jobs: Sequence[Job], report: Callable[[Progress], None]
+    ) -> Iterator[tuple[Job, Outcome]]:
+        packed = pickle.dumps(stage)
         waiting = deque(jobs)
         left = len(jobs)
-        for worker in self._workers:
-            if waiting:
-                worker.give(waiting.popleft())
+        self._deaths = {}
+        while len(self._workers) < min(self._count, len(jobs)):
+            self._workers.append(_Worker(self._context))
         while left:
+            for worker in self._workers:
+                if waiting and worker.job is None:
+                    worker.give(packed, waiting.popleft())
             for worker in self._ready():
                 message = self._receive(worker)
                 if isinstance(message, Progress):
@@ -105,9 +130,6 @@ class _Pool:
                 if message is not None:
                     left -= 1
                     yield job, message
-            for worker in self._workers:
-                if waiting and worker.job is None:
-                    worker.give(waiting.popleft())
 
     def _ready(self) -> list[_Worker]:
         by_connection = {worker.connection: worker for worker in self._workers if worker.job is not None}
@@ -123,7 +145,7 @@ class _Pool:
 
     def _bury(self, worker: _Worker, job: Job, waiting: deque[Job]) -> Exception | None:
         """Replace a dead worker; its job waits again unless it has killed too many."""
-        self._workers[self._workers.index(worker)] = _Worker(self._context, self._stage)
+        self._workers[self._workers.index(worker)] = _Worker(self._context)
         deaths = self._deaths[job.task.name] = self._deaths.get(job.task.name, 0) + 1
         if deaths < MAX_DEATHS:
             waiting.append(job)
@@ -139,17 +161,22 @@ def _cause(exit_code: int | None) -> str:
     return f"with exit code {exit_code}"
 
 
-def _serve(connection: Connection, stage: Stage) -> None:
-    """A worker's life: jobs in, progress and outcomes out, until the parent closes the pipe."""
+def _serve(connection: Connection) -> None:
+    """A worker's life: stages and jobs in, progress and outcomes out, until the parent closes the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides; a terminal sends Ctrl-C to all
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    stage: Stage | None = None
     try:
         while True:
-            job: Job = connection.recv()
-            outcome = _attempt(stage, job, connection.send)
+            message = pickle.loads(connection.recv_bytes())
+            if isinstance(message, Stage):
+                stage = message
+                continue
+            assert stage is not None
+            outcome = _attempt(stage, message, connection.send)
             try:
                 connection.send(outcome)
-            except (TypeError, AttributeError, ValueError):  # an exception that cannot be pickled
-                connection.send(TaskError(f"{type(outcome).__name__}: {outcome}"))
+            except (TypeError, AttributeError, ValueError, pickle.PicklingError):
+                connection.send(TaskError(f"{type(outcome).__name__}: {outcome}"))  # an exception that does not pickle
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return

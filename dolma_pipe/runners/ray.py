@@ -46,6 +46,9 @@ class Ray:
                 report(progress)
                 yield job, outcome
 
+    def close(self) -> None:
+        """Nothing of ours outlives a run; Ray itself stays until the process ends."""
+
 
 def _connect(workers: int) -> Any:
     try:

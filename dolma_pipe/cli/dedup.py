@@ -1,0 +1,35 @@
+"""dolma-pipe dedup"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dolma_pipe.cli import options
+
+
+def command(
+    datasets: Annotated[list[str] | None, typer.Argument(help="Folders that hold documents/, in order.")] = None,
+    by: Annotated[str | None, typer.Option(help="url, text, paragraph, source, metadata.NAME ...")] = None,
+    where: Annotated[str | None, typer.Option(help="SQL over attributes: only what passes competes.")] = None,
+    name: Annotated[str | None, typer.Option(help="The attribute set to write (default: dedup_BY).")] = None,
+    attributes: Annotated[str | None, typer.Option(help="Where results go (default: DATASET/attributes).")] = None,
+    config: options.Config = None,
+    settings: options.Set = [],  # noqa: B006
+    limit: options.Limit = None,
+    workers: options.Workers = 1,
+    runner: options.RunnerName = "local",
+    json: options.Json = False,
+    dry_run: options.DryRun = False,
+    force: options.Force = False,
+    rehash: options.Rehash = False,
+    part: options.Part = None,
+) -> None:
+    """Find duplicate URLs, texts or paragraphs across data sets: documents/ -> attributes/dedup_BY/."""
+    from dolma_pipe.config import load
+    from dolma_pipe.stages.dedup import Dedup, DedupConfig
+
+    flags = {"by": by, "where": where, "name": name, "attributes": attributes, "limit": limit}
+    stage = Dedup(load(config, DedupConfig, settings, datasets=datasets or None, **flags))
+    options.execute(stage, options.Execution(workers, runner, json, dry_run, force, rehash, part))

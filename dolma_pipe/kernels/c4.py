@@ -1,0 +1,219 @@
+"""C4's line and page rules (Raffel et al. 2020, section 2.2), measured. Case is folded for ASCII only."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dolma_pipe.kernels import kernel, piece
+from dolma_pipe.kernels.hashing import load64, load_tail
+from dolma_pipe.kernels.lines import ends_with_dots
+from dolma_pipe.kernels.words import first_bytes
+
+(
+    FILLED, UNPUNCTUATED, DOTTED, UNDER_3_WORDS, UNDER_5_WORDS, LONG_WORD, JAVASCRIPT, POLICY, LOREM_IPSUM, KEPT,
+    KEPT_WORDS, SENTENCES, BRACES, ROWS,
+) = range(14)  # fmt: skip
+"""Rows of what `c4_signals` returns; the first ten are also bits of what is known about one line."""
+
+_LONGEST_WORD = 1000
+_LINE_FLAWS = 1 << UNPUNCTUATED | 1 << LONG_WORD | 1 << JAVASCRIPT | 1 << POLICY
+_CASE = np.uint64(0x2020202020202020)
+
+
+def _packed(text: bytes) -> np.uint64:
+    return np.uint64(int.from_bytes(text, "little"))
+
+
+_POLICY, _COOKIES, _USE, _IPSUM = _packed(b"policy"), _packed(b"cookies"), _packed(b"use"), _packed(b"ipsum")
+_PRIVACY_, _COOKIE_ = _packed(b"privacy "), _packed(b"cookie ")
+_ERMS_OF_, _USES_, _USE_OF_, _USE_ = _packed(b"erms of "), _packed(b"uses "), _packed(b"use of "), _packed(b"use ")
+_LOREM_ = _packed(b"lorem ")
+_JAVASCRI, _PT = _packed(b"javascri"), _packed(b"pt")
+_MR, _MS, _DR, _ST, _MRS, _VS = (_packed(word) for word in (b"mr.", b"ms.", b"dr.", b"st.", b"mrs.", b"vs."))
+
+
+@piece
+def _starts_with(word: np.uint64, wanted: np.uint64, size: int) -> bool:
+    """Whether the first `size` bytes are `wanted`."""
+    return word << np.uint64(64 - 8 * size) == wanted << np.uint64(64 - 8 * size)
+
+
+@piece
+def _ends_with(word: np.uint64, wanted: np.uint64, size: int) -> bool:
+    """Whether the last `size` of eight bytes are `wanted`."""
+    return word >> np.uint64(64 - 8 * size) == wanted
+
+
+@piece
+def _bytes_before(data: np.ndarray, at: int, lowest: int) -> np.uint64:
+    """The eight bytes before `at` in lower case; what would lie before `lowest` is zero."""
+    count = at - lowest
+    if count >= 8:
+        return load64(data, at - 8) | _CASE
+    if count == 0:
+        return np.uint64(0)
+    return (load_tail(data, lowest, count) | _CASE) << np.uint64(64 - 8 * count)
+
+
+@piece
+def _phrase(data: np.ndarray, start: int, end: int, lowest: int) -> int:
+    """The bit of the phrase whose last word begins at `start` (POLICY, LOREM_IPSUM), or 0.
+
+    Phrases match as substrings: their last word may go on ("cookies!"), their first may have begun earlier.
+    """
+    word = first_bytes(data, start, end) | _CASE
+    policy, cookies = _starts_with(word, _POLICY, 6), _starts_with(word, _COOKIES, 7)
+    use, ipsum = _starts_with(word, _USE, 3), _starts_with(word, _IPSUM, 5)
+    if not (policy or cookies or use or ipsum) or start == lowest or data[start - 1] != 0x20:
+        return 0
+    before = _bytes_before(data, start, lowest)
+    if policy:
+        found = before == _PRIVACY_ or _ends_with(before, _COOKIE_, 7)
+    elif cookies:
+        spaced = start - lowest >= 7 and data[start - 4] == 0x20
+        found = _ends_with(before, _USES_, 5) or _ends_with(before, _USE_, 4)
+        found = found or (spaced and _ends_with(before, _USE_OF_, 7))
+    elif use:
+        spaced = start - lowest >= 9 and data[start - 4] == 0x20
+        found = spaced and before == _ERMS_OF_ and data[start - 9] | 0x20 == 0x74
+    else:
+        return 1 << LOREM_IPSUM if _ends_with(before, _LOREM_, 6) else 0
+    return 1 << POLICY if found else 0
+
+
+@piece
+def _holds_javascript(data: np.ndarray, start: int, end: int) -> bool:
+    for at in range(start, end - 9):
+        if data[at] | 0x20 == 0x6A and load64(data, at) | _CASE == _JAVASCRI:
+            last = np.uint64(data[at + 8] | 0x20) | np.uint64(data[at + 9] | 0x20) << np.uint64(8)
+            if last == _PT:
+                return True
+    return False
+
+
+@piece
+def _is_closer(data: np.ndarray, start: int, end: int) -> int:
+    """Bytes of the closing quote or bracket that ends `data[start:end]`, or 0."""
+    byte = data[end - 1]
+    if byte == 0x22 or byte == 0x27 or byte == 0x29 or byte == 0x5D:
+        return 1
+    if end - start >= 3 and data[end - 3] == 0xE2 and data[end - 2] == 0x80 and (byte == 0x99 or byte == 0x9D):
+        return 3
+    return 0
+
+
+@piece
+def _ends_sentence(data: np.ndarray, start: int, end: int, next_start: int) -> bool:
+    """Whether a sentence ends with this word, given where the next word of its line begins."""
+    if 0x61 <= data[next_start] <= 0x7A:
+        return False
+    whole = end
+    while end > start and _is_closer(data, start, end) > 0:
+        end -= _is_closer(data, start, end)
+    if end == start:
+        return False
+    mark = data[end - 1]
+    if mark == 0x21 or mark == 0x3F:
+        return True
+    if mark != 0x2E:
+        return False
+    if whole > end:
+        return True
+    word = first_bytes(data, start, end) | (_CASE >> np.uint64(64 - 8 * min(end - start, 8)))
+    return word not in (_MR, _MS, _DR, _ST, _MRS, _VS) and end - start != 2
+
+
+@piece
+def _line_bits(
+    data: np.ndarray, starts: np.ndarray, ends: np.ndarray, chars: np.ndarray, first: int, last: int, lowest: int
+) -> int:
+    """What is known about a line with the words `first:last`, of a document that begins at `lowest`."""
+    start, end = starts[first], ends[last - 1]
+    mark = data[end - 1]
+    dotted = ends_with_dots(data, start, end)
+    punctuated = (mark == 0x2E or mark == 0x3F or mark == 0x21 or mark == 0x22) and not dotted
+    bits = 1 << FILLED | dotted << DOTTED
+    bits |= (not punctuated) << UNPUNCTUATED
+    bits |= (last - first < 3) << UNDER_3_WORDS | (last - first < 5) << UNDER_5_WORDS
+    for word in range(first, last):
+        start, end = starts[word], ends[word]
+        bits |= _phrase(data, start, end, lowest)
+        if end - start >= 10:
+            bits |= _holds_javascript(data, start, end) << JAVASCRIPT | (chars[word] > _LONGEST_WORD) << LONG_WORD
+    return bits
+
+
+@piece
+def _count_sentences(data: np.ndarray, starts: np.ndarray, ends: np.ndarray, first: int, last: int) -> int:
+    """Sentences of a line that ends in one."""
+    count = 1
+    for word in range(first, last - 1):
+        count += _ends_sentence(data, starts[word], ends[word], starts[word + 1])
+    return count
+
+
+@piece
+def _count_braces(data: np.ndarray, start: int, end: int) -> int:
+    count = 0
+    for at in range(start, end):
+        count += data[at] == 0x7B
+    return count
+
+
+@piece
+def _add_span(starts: np.ndarray, ends: np.ndarray, count: int, first: int, start: int, end: int) -> int:
+    """Appends a span, or lengthens the last one of the document (whose spans begin at `first`) when they touch."""
+    if start == end:
+        return count
+    if count > first and ends[count - 1] == start:
+        ends[count - 1] = end
+        return count
+    starts[count], ends[count] = start, end
+    return count + 1
+
+
+@kernel
+def c4_signals(
+    data: np.ndarray,
+    document_offsets: np.ndarray,
+    line_ends: np.ndarray,
+    line_chars: np.ndarray,
+    line_offsets: np.ndarray,
+    starts: np.ndarray,
+    ends: np.ndarray,
+    chars: np.ndarray,
+    word_offsets: np.ndarray,
+    min_words: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(int64[ROWS, n], and the removed lines as spans in code points: starts, ends, offsets int64[n + 1]).
+
+    Lines that hold a word: FILLED; of these UNPUNCTUATED do not end in `. ? ! "` or end in `...` (DOTTED), ... POLICY
+    and LOREM_IPSUM hold such a phrase; KEPT pass every line rule and have `min_words`; KEPT_WORDS and SENTENCES are
+    theirs. BRACES are all `{` of the document. A removed line takes its newline along; neighbours make one span.
+    """
+    found = np.zeros((ROWS, len(line_offsets) - 1), np.int64)
+    span_starts, span_ends = np.empty(len(line_ends), np.int32), np.empty(len(line_ends), np.int32)
+    span_offsets = np.zeros(len(line_offsets), np.int64)
+    spans = 0
+    for document in range(len(line_offsets) - 1):
+        word, last_word = word_offsets[document], word_offsets[document + 1]
+        lowest, highest = document_offsets[document], document_offsets[document + 1]
+        found[BRACES, document] = _count_braces(data, lowest, highest)
+        place = 0
+        for line in range(line_offsets[document], line_offsets[document + 1]):
+            first = word
+            while word < last_word and starts[word] < line_ends[line]:
+                word += 1
+            next_place = place + line_chars[line] + (line + 1 < line_offsets[document + 1])
+            bits = _line_bits(data, starts, ends, chars, first, word, lowest) if word > first else 0
+            if word - first >= max(min_words, 1) and bits & _LINE_FLAWS == 0:
+                bits |= 1 << KEPT
+                found[KEPT_WORDS, document] += word - first
+                found[SENTENCES, document] += _count_sentences(data, starts, ends, first, word)
+            else:
+                spans = _add_span(span_starts, span_ends, spans, span_offsets[document], place, next_place)
+            for row in range(KEPT + 1):
+                found[row, document] += bits >> row & 1
+            place = next_place
+        span_offsets[document + 1] = spans
+    return found, span_starts[:spans], span_ends[:spans], span_offsets

@@ -1,0 +1,161 @@
+"""Repeated lines and paragraphs inside a document (Rae et al. 2021, A1.1, table A1), compared by 64-bit hash.
+
+A line counts for the paper's signals when it holds a word; a paragraph is a maximal run of such lines. Equal means
+equal bytes. The odds that a document of k distinct lines holds two of one hash are k^2 / 2^65.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from dolma_pipe.kernels import kernel, piece
+from dolma_pipe.kernels.firsts import clear, first_place, is_turn, rounds, table_size
+from dolma_pipe.kernels.hashing import combine64
+from dolma_pipe.kernels.lines import outer_empty_lines
+
+(
+    LINES, REPEATED_LINES, REPEATED_LINE_CHARACTERS,
+    PARAGRAPHS, REPEATED_PARAGRAPHS, REPEATED_PARAGRAPH_CHARACTERS,
+    DOLMA_LINES, DOLMA_DUPLICATES, DOLMA_DUPLICATE_CHARACTERS, DOLMA_V1_DUPLICATES, ROWS,
+) = range(11)  # fmt: skip
+"""Rows of what `duplicate_signals` returns."""
+
+
+class Pieces(NamedTuple):
+    """Lines or paragraphs of one document, and the copies among them."""
+
+    hashes: np.ndarray  # uint64[m]
+    chars: np.ndarray  # int64[m]
+    filled: np.ndarray  # bool[m]: holds a word
+    firsts: np.ndarray  # int32[m]: where an equal piece occurs first
+    copies: np.ndarray  # int32[m]: how many equal ones there are, at the first
+
+
+@piece
+def _put(pieces: Pieces, at: int, value: np.uint64, chars: int, filled: bool) -> int:
+    pieces.hashes[at], pieces.chars[at], pieces.filled[at] = value, chars, filled
+    return at + 1
+
+
+@piece
+def _gather(
+    lines: Pieces,
+    paragraphs: Pieces,
+    ends: np.ndarray,
+    chars: np.ndarray,
+    hashes: np.ndarray,
+    first: int,
+    last: int,
+    word_starts: np.ndarray,
+    word: int,
+    last_word: int,
+) -> tuple[int, int]:
+    """Writes a document's lines that are not empty, and its paragraphs; returns how many of each."""
+    line_count, paragraph_count, length, state = 0, 0, 0, np.uint64(0)
+    for i in range(first, last):
+        filled = word < last_word and word_starts[word] < ends[i]
+        while word < last_word and word_starts[word] < ends[i]:
+            word += 1
+        if chars[i] > 0:
+            line_count = _put(lines, line_count, hashes[i], chars[i], filled)
+        if filled:
+            state, length = combine64(state, hashes[i]), length + chars[i] + (length > 0)
+        elif length > 0:
+            paragraph_count = _put(paragraphs, paragraph_count, state, length, True)
+            length, state = 0, np.uint64(0)
+    if length > 0:
+        paragraph_count = _put(paragraphs, paragraph_count, state, length, True)
+    return line_count, paragraph_count
+
+
+@piece
+def _find_copies(pieces: Pieces, count: int, keys: np.ndarray, slots: np.ndarray) -> None:
+    """Fills `firsts` and `copies`."""
+    size = table_size(count, len(keys))
+    parts = rounds(count, size)
+    for i in range(count):
+        pieces.copies[i] = 0
+    for part in range(parts):
+        clear(slots, size)
+        for i in range(count):
+            value = pieces.hashes[i]
+            if is_turn(value, part, parts):
+                pieces.firsts[i] = first_place(keys, slots, size, value, value, i)
+                pieces.copies[pieces.firsts[i]] += 1
+
+
+@piece
+def _add_repeats(pieces: Pieces, count: int, found: np.ndarray, row: int, document: int) -> None:
+    """Adds to three rows from `row` on: filled pieces, those that occurred before, characters of the latter."""
+    for i in range(count):
+        if pieces.filled[i]:
+            found[row, document] += 1
+            if pieces.firsts[i] != i:
+                found[row + 1, document] += 1
+                found[row + 2, document] += pieces.chars[i]
+
+
+@piece
+def _add_dolma_lines(lines: Pieces, count: int, outer: int, empty: int, found: np.ndarray, document: int) -> None:
+    """Adds to the rows DOLMA_...; besides the listed lines there are `empty` ones, of which gopher_v2 sees `outer`."""
+    duplicates = 0
+    for i in range(count):
+        if lines.copies[lines.firsts[i]] > 1:
+            duplicates += 1
+            found[DOLMA_DUPLICATE_CHARACTERS, document] += lines.chars[i]
+    found[DOLMA_LINES, document] = count + outer
+    found[DOLMA_DUPLICATES, document] = duplicates + (outer if outer > 1 else 0)
+    found[DOLMA_V1_DUPLICATES, document] = duplicates + (empty if empty > 1 else 0)
+
+
+@kernel
+def _scratch(size: int) -> Pieces:
+    return Pieces(
+        np.empty(size, np.uint64),
+        np.empty(size, np.int64),
+        np.empty(size, np.bool_),
+        np.empty(size, np.int32),
+        np.empty(size, np.int32),
+    )
+
+
+@kernel
+def duplicate_signals(
+    starts: np.ndarray,
+    ends: np.ndarray,
+    chars: np.ndarray,
+    hashes: np.ndarray,
+    offsets: np.ndarray,
+    word_starts: np.ndarray,
+    word_offsets: np.ndarray,
+    most_slots: int,
+) -> np.ndarray:
+    """Counts over the lines of each document: int64[ROWS, n].
+
+    LINES that hold a word, REPEATED_LINES that occurred before and their characters; the same for paragraphs.
+    DOLMA_...: pieces of `re.split(r"\\n+", text)`, those that occur more than once (all copies), their characters;
+    DOLMA_V1_DUPLICATES the same for `text.split("\\n")`.
+    `most_slots` bounds the hash table.
+    """
+    found = np.zeros((ROWS, len(offsets) - 1), np.int64)
+    longest = 1
+    for document in range(len(offsets) - 1):
+        longest = max(longest, offsets[document + 1] - offsets[document])
+    lines, paragraphs = _scratch(longest), _scratch(longest)
+    keys = np.empty(table_size(longest, most_slots), np.uint64)
+    slots = np.empty(len(keys), np.int32)
+    for document in range(len(offsets) - 1):
+        first, last = offsets[document], offsets[document + 1]
+        word, last_word = word_offsets[document], word_offsets[document + 1]
+        line_count, paragraph_count = _gather(
+            lines, paragraphs, ends, chars, hashes, first, last, word_starts, word, last_word
+        )
+        _find_copies(lines, line_count, keys, slots)
+        _add_repeats(lines, line_count, found, LINES, document)
+        outer, empty = outer_empty_lines(starts, ends, first, last), last - first - line_count
+        _add_dolma_lines(lines, line_count, outer, empty, found, document)
+        _find_copies(paragraphs, paragraph_count, keys, slots)
+        _add_repeats(paragraphs, paragraph_count, found, PARAGRAPHS, document)
+    return found

@@ -1,0 +1,158 @@
+"""The spill of one shard: the keys of its documents or paragraphs, sorted page by page.
+
+A page covers consecutive documents and about `PAGE_RECORDS` keyed records. It
+holds each distinct key once, in key order, with the row of its first record
+and how many there are: a key that occurs a million times costs as much as any
+other. `slots` says, record by record, which of the page's keys it has, so that
+whatever is later found out about a key needs no search to reach its records.
+
+    N/keys       KEY[m]       in key order        N/slots   uint32[r]  per record, in row order
+    N/directory  int64[b+1]   where each of b     N/counts  uint32[n]  records per document
+                 equal ranges of keys begins      N/ids     strings[n]
+    N/first_ids  strings[m]   (documents only)    N/spans, N/chars     (paragraphs only)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from dolma_pipe.batch import Int64s, UInt64s
+from dolma_pipe.kernels.clusters import distinct_keys, key_order
+from dolma_pipe.stages.dedup.arrays import ArrayReader, ArrayWriter
+
+PAGE_RECORDS = 1 << 19
+PER_RANGE = 256
+"""Keys of a page between two entries of its directory, on average."""
+
+KEY = np.dtype([("first", "<u8"), ("second", "<u8"), ("row", "<u4"), ("count", "<u4")])
+SPAN = np.dtype([("start", "<u4"), ("end", "<u4")])
+Records = npt.NDArray[Any]
+
+
+class Keyed(NamedTuple):
+    """What one batch adds: keys of its records, and for every document its id and how many records it has.
+
+    `spans` (SPAN[records]) and `chars` (code points per document) are given for paragraphs only.
+    """
+
+    first: UInt64s
+    second: UInt64s
+    counts: npt.NDArray[np.uint32]
+    ids: pa.Array
+    spans: Records | None = None
+    chars: Int64s | None = None
+
+
+class SpillWriter:
+    """Gathers batches into pages; `pages`, `keys` and `key_bytes` (what a partition has to read) add up."""
+
+    def __init__(self, stream: Any) -> None:
+        self._out = ArrayWriter(stream)
+        self._pending: list[Keyed] = []
+        self._records = self._documents = self._row = 0
+        self.pages = self.keys = self.key_bytes = 0
+
+    def write(self, keyed: Keyed) -> None:
+        self._pending.append(keyed)
+        self._records += len(keyed.first)
+        self._documents += len(keyed.ids)
+        if max(self._records, self._documents) >= PAGE_RECORDS:
+            self._flush()
+
+    def close(self) -> None:
+        if self._pending:
+            self._flush()
+        self._out.close()
+
+    def _flush(self) -> None:
+        first = np.concatenate([keyed.first for keyed in self._pending])
+        second = np.concatenate([keyed.second for keyed in self._pending])
+        counts = np.concatenate([keyed.counts for keyed in self._pending])
+        ids = pa.concat_arrays([keyed.ids.cast(pa.large_string()) for keyed in self._pending])
+        rows = np.repeat(np.arange(self._row, self._row + len(counts)), counts)
+        slots, heads, sizes = distinct_keys(first, second, key_order(first, second))
+        keys = np.empty(len(heads), KEY)
+        keys["first"], keys["second"] = first[heads], second[heads]
+        keys["row"], keys["count"] = rows[heads], sizes
+        self._add(keys=keys, directory=_directory(keys["first"]), slots=slots, counts=counts)
+        self._out.add_strings(f"{self.pages}/ids", ids)
+        self.key_bytes += keys.nbytes
+        if self._pending[0].spans is None:
+            first_ids = ids.take(pa.array(rows[heads] - self._row))
+            self._out.add_strings(f"{self.pages}/first_ids", first_ids)
+            self.key_bytes += first_ids.nbytes
+        else:
+            self._add(spans=_joined(self._pending, "spans"), chars=_joined(self._pending, "chars"))
+        self.pages += 1
+        self.keys += len(keys)
+        self._row += len(counts)
+        self._pending, self._records, self._documents = [], 0, 0
+
+    def _add(self, **arrays: npt.NDArray[Any]) -> None:
+        for name, array in arrays.items():
+            self._out.add(f"{self.pages}/{name}", array)
+
+
+def _joined(pending: list[Keyed], name: str) -> npt.NDArray[Any]:
+    return np.concatenate([getattr(keyed, name) for keyed in pending])
+
+
+def _directory(first: npt.NDArray[np.uint64]) -> Int64s:
+    """Where the keys of each of 2^b equal ranges begin; the last item is their number."""
+    bits = min(16, (len(first) // PER_RANGE).bit_length())
+    edges = np.arange(1, 1 << bits, dtype=np.uint64) << np.uint64(64 - bits) if bits else np.empty(0, np.uint64)
+    return np.concatenate([[0], np.searchsorted(first, edges), [len(first)]]).astype(np.int64)
+
+
+class KeyRange(NamedTuple):
+    """Partition `number` of `of`: the keys whose first half lies in one of `of` equal ranges."""
+
+    number: int
+    of: int
+
+    @property
+    def low(self) -> int:
+        return -(-(self.number << 64) // self.of)
+
+    @property
+    def high(self) -> int:
+        """The first value that is no longer in it; 2^64 for the last one."""
+        return -(-((self.number + 1) << 64) // self.of)
+
+
+class PageKeys(NamedTuple):
+    """The keys of one page that lie in a range; `slot` is the page's number of the first of them."""
+
+    slot: int
+    keys: Records
+    first_ids: pa.Array | None
+
+
+def read_keys(file: ArrayReader, page: int, part: KeyRange, with_ids: bool) -> PageKeys:
+    """Reads what lies in the range, and at most two directory entries more."""
+    directory = file.read(f"{page}/directory")
+    bits = (len(directory) - 1).bit_length() - 1
+    start = int(directory[part.low >> (64 - bits)])
+    stop = int(directory[((part.high - 1) >> (64 - bits)) + 1])
+    keys = file.read(f"{page}/keys", start, stop)
+    first = np.ascontiguousarray(keys["first"])
+    low = int(np.searchsorted(first, np.uint64(part.low)))
+    high = len(keys) if part.high == 1 << 64 else int(np.searchsorted(first, np.uint64(part.high)))
+    slot = start + low
+    ids = file.read_strings(f"{page}/first_ids", slot, start + high) if with_ids else None
+    return PageKeys(slot, keys[low:high], ids)
+
+
+def read_partition(paths: list[str], part: KeyRange, with_ids: bool) -> Iterator[PageKeys]:
+    """The range's keys of every page of every spill, in documented order."""
+    for path in paths:
+        with ArrayReader(path) as file:
+            page = 0
+            while file.has(f"{page}/keys"):
+                yield read_keys(file, page, part, with_ids)
+                page += 1

@@ -1,0 +1,77 @@
+"""Keys are of the bytes alone; paragraphs are pieces of `text.split(separator)`, placed in code points."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from dolma_pipe.batch import make_batch
+from dolma_pipe.kernels.hashing import hash128
+from dolma_pipe.kernels.keys import document_keys, paragraph_keys
+
+pieces = st.sampled_from(["\n", "\n\n", "\r", "a", "bc", "é", "漢字", "🦆", " ", "\u00a0", "\u3000", "\x1c", "xyz" * 9])
+texts = st.lists(st.lists(pieces, max_size=12).map("".join), min_size=1, max_size=5)
+
+
+def bytes_of(value: str) -> np.ndarray:
+    return np.frombuffer(value.encode(), np.uint8)
+
+
+def expected(text: str, separator: str, min_chars: int) -> list[tuple[int, int, tuple[int, int]]]:
+    found: list[tuple[int, int, tuple[int, int]]] = []
+    at = 0
+    parts = text.split(separator)
+    for number, part in enumerate(parts):
+        after = at + len(part) + (len(separator) if number + 1 < len(parts) else 0)
+        if len(part) >= min_chars and part.strip():
+            first, second = hash128(bytes_of(part), 0, len(part.encode()))
+            found.append((at, after, (int(first), int(second))))
+        at = after
+    return found
+
+
+@settings(deadline=None)  # the first call compiles
+@given(texts, st.sampled_from(["\n", "\n\n", "é", "漢", "ab"]), st.integers(0, 4), st.data())
+@example(["a\n\n\nb", "\n\n\n", ""], "\n\n", 0, None)
+def test_paragraphs_are_what_split_gives(
+    batch_of: list[str], separator: str, min_chars: int, data: st.DataObject
+) -> None:
+    batch = make_batch(batch_of)
+    some = data.draw(st.lists(st.booleans(), min_size=len(batch_of), max_size=len(batch_of))) if data else None
+    competes = np.array(some if some else [True] * len(batch_of))
+    first, second, spans, counts, chars = paragraph_keys(
+        batch.data, batch.offsets, competes, bytes_of(separator), min_chars
+    )
+    found = [(int(a), int(b), (int(x), int(y))) for (a, b), x, y in zip(spans, first, second, strict=True)]
+    wanted = [
+        expected(text, separator, min_chars) if one else []
+        for text, one in zip(batch_of, competes.tolist(), strict=True)
+    ]
+    assert found == [paragraph for document in wanted for paragraph in document]
+    assert counts.tolist() == [len(document) for document in wanted]
+    assert chars.tolist() == [len(text) for text in batch_of]
+
+
+def test_a_paragraph_at_the_end_of_the_text_has_no_separator_in_its_span() -> None:
+    batch = make_batch(["🦆 one\ntwo", "🦆 one\ntwo\n"])
+    _, _, spans, _, _ = paragraph_keys(batch.data, batch.offsets, np.ones(2, np.bool_), bytes_of("\n"), 1)
+    assert spans.tolist() == [[0, 6], [6, 9], [0, 6], [6, 10]]
+
+
+def test_the_minimum_counts_code_points_without_the_separator() -> None:
+    batch = make_batch(["漢字漢\nab\n"])
+    _, _, spans, _, _ = paragraph_keys(batch.data, batch.offsets, np.ones(1, np.bool_), bytes_of("\n"), 3)
+    assert spans.tolist() == [[0, 4]]
+
+
+@settings(deadline=None)  # the first call compiles
+@given(texts, st.data())
+def test_documents_without_a_value_have_no_key(batch_of: list[str], data: st.DataObject) -> None:
+    batch = make_batch(batch_of)
+    competes = np.array(data.draw(st.lists(st.booleans(), min_size=len(batch_of), max_size=len(batch_of))))
+    first, second, counts = document_keys(batch.data, batch.offsets, competes)
+    keyed = [text for text, one in zip(batch_of, competes.tolist(), strict=True) if one and text]
+    wanted = [tuple(map(int, hash128(bytes_of(text), 0, len(text.encode())))) for text in keyed]
+    assert list(zip(first.tolist(), second.tolist(), strict=True)) == wanted
+    assert counts.tolist() == [int(bool(one and text)) for text, one in zip(batch_of, competes.tolist(), strict=True)]

@@ -1,0 +1,91 @@
+"""Spans merged and replaced, against the definition in plain Python."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mixes import SPANS, spans
+
+from dolma_pipe.batch import make_batch
+from dolma_pipe.mixer import Edit
+from dolma_pipe.stages.mix.editing import Editor
+
+Found = list[list[Any]]
+EDITS = [Edit("s", "first", "<1>"), Edit("s", "second", ""), Edit("s", "third", "…")]
+
+
+def by_definition(text: str, found: Found) -> str:
+    """Unions of overlapping or touching spans give way to the longest span's text, else the first edit's."""
+    covered = [(start, end, edit) for edit, pairs in enumerate(found) for start, end in pairs if end > start]
+    regions = []
+    for start, end, edit in sorted(covered):
+        if regions and start <= regions[-1][1]:
+            regions[-1][1] = max(end, regions[-1][1])
+            regions[-1][2].append((start - end, edit))
+        else:
+            regions.append([start, end, [(start - end, edit)]])
+    out, at = "", 0
+    for start, end, members in regions:
+        out += text[at:start] + EDITS[min(members)[1]].text
+        at = end
+    return out + text[at:]
+
+
+def apply(texts: list[str], found: list[Found], edits: list[Edit] = EDITS) -> list[str]:
+    """The edited texts; documents without a span come back as they are."""
+    batch = make_batch(texts)
+    columns = [pa.array([spans(*row[index]) for row in found], SPANS) for index in range(len(edits))]
+    struct = pa.StructArray.from_arrays(columns, names=[edit.field for edit in edits])
+    edited = Editor(edits).apply(batch, {"s": struct}, np.ones(len(texts), np.bool_))
+    changed = dict(zip(edited.rows.tolist(), edited.texts, strict=True))
+    return [changed.get(row, text) for row, text in enumerate(texts)]
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> tuple[str, Found]:
+    text = draw(st.text(st.sampled_from("ab \n\tßéﬁ文e\u0301👩\u200d👩\u200d👧🇩🇪\x00"), max_size=24))
+    edge = st.integers(0, len(text))
+    pair = st.tuples(edge, edge).map(lambda pair: (min(pair), max(pair)))
+    return text, [draw(st.lists(pair, max_size=4)) for _ in EDITS]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(documents(), min_size=1, max_size=5))
+def test_any_spans_give_what_the_definition_gives(found: list[tuple[str, Found]]) -> None:
+    texts = [text for text, _ in found]
+    expected = [by_definition(text, pairs) for text, pairs in found]
+    assert apply(texts, [pairs for _, pairs in found]) == expected
+
+
+def test_overlapping_spans_leave_nothing_of_either() -> None:
+    assert apply(["keep SECRET keep"], [[[(5, 9)], [(7, 11)], []]]) == ["keep <1> keep"]
+
+
+def test_touching_spans_are_one_region() -> None:
+    assert apply(["abcd"], [[[(0, 1), (1, 2)], [], []]]) == ["<1>cd"]
+
+
+def test_the_longest_of_nested_spans_gives_the_text() -> None:
+    assert apply(["0123456789"], [[[(2, 4)], [(0, 8)], []]]) == ["89"]
+    assert apply(["0123456789"], [[[(0, 8)], [(2, 4)], []]]) == ["<1>89"]
+
+
+def test_of_equally_long_spans_the_first_edit_gives_the_text() -> None:
+    assert apply(["0123"], [[[], [(1, 3)], [(0, 2)]]]) == ["3"]
+
+
+def test_empty_spans_change_nothing() -> None:
+    assert apply(["ab"], [[[(0, 0), (1, 1), (2, 2)], [], []]]) == ["ab"]
+
+
+def test_spans_cut_between_code_points_of_emoji_and_combining_marks() -> None:
+    assert apply(["e\u0301x👩\u200d👧y"], [[[(1, 2)], [(4, 5)], []]]) == ["e<1>x👩👧y"]
+
+
+def test_spans_below_the_least_score_are_left_alone() -> None:
+    edit = Edit("s", "first", "-", min_score=0.5)
+    assert apply(["abcd"], [[[(0, 1, 0.4), (2, 3, 0.5)]]], [edit]) == ["ab-d"]
