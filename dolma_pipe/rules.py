@@ -43,7 +43,8 @@ _REFUSED = {
     "SUBQUERY": "a subquery", "WINDOW": "a window function", "STAR": "*", "PARAMETER": "a parameter",
     "POSITIONAL_REFERENCE": "a column by position", "DEFAULT": "DEFAULT",
 }  # fmt: skip
-_CLOCKS = frozenset(("current_localtime", "current_localtimestamp"))  # DuckDB calls these two consistent
+# what DuckDB calls consistent, in this release or an older one, and is not
+_IMPURE = frozenset(("current_localtime", "current_localtimestamp", "current_setting", "getvariable"))
 
 
 class Expression(msgspec.Struct, frozen=True):
@@ -204,7 +205,7 @@ def _function_problem(name: str) -> str | None:
         return f"{name!r} is an aggregate; a rule sees one document (for a list, use list_{name} or the like)"
     if "scalar" not in kinds and "macro" not in kinds:
         return f"{name!r} is a {sorted(kinds)[0]} function; a rule is a scalar expression"
-    if stabilities != {"CONSISTENT"} or name in _CLOCKS:
+    if stabilities != {"CONSISTENT"} or name in _IMPURE:
         return f"{name!r} is volatile: its value does not depend on the document alone"
     return _macro_problem(name, body) if "scalar" not in kinds else None
 

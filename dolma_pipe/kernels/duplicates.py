@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dolma_pipe.kernels import kernel, piece
-from dolma_pipe.kernels.firsts import clear, first_place, is_turn, rounds, table_size
+from dolma_pipe.kernels.firsts import DEFERRED, capacity, clear, first_place, table_size
 from dolma_pipe.kernels.hashing import combine64
 from dolma_pipe.kernels.lines import outer_empty_lines
 
@@ -74,16 +74,22 @@ def _gather(
 def _find_copies(pieces: Pieces, count: int, keys: np.ndarray, slots: np.ndarray) -> None:
     """Fills `firsts` and `copies`."""
     size = table_size(count, len(keys))
-    parts = rounds(count, size)
     for i in range(count):
         pieces.copies[i] = 0
-    for part in range(parts):
+        pieces.firsts[i] = DEFERRED
+    left = count
+    while left > 0:
         clear(slots, size)
+        room = capacity(size)
         for i in range(count):
-            value = pieces.hashes[i]
-            if is_turn(value, part, parts):
-                pieces.firsts[i] = first_place(keys, slots, size, value, value, i)
-                pieces.copies[pieces.firsts[i]] += 1
+            if pieces.firsts[i] == DEFERRED:
+                value = pieces.hashes[i]
+                first = first_place(keys, slots, size, value, value, i, room)
+                if first != DEFERRED:
+                    pieces.firsts[i] = first
+                    pieces.copies[first] += 1
+                    room -= int(first == i)
+                    left -= 1
 
 
 @piece

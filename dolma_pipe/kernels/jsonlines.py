@@ -21,7 +21,7 @@ _QUOTES, _BACKSLASHES = np.uint64(0x2222222222222222), np.uint64(0x5C5C5C5C5C5C5
 
 
 @piece
-def _plain_until(data, i, end):
+def _plain_until(data: np.ndarray, i: int, end: int) -> int:
     """The first position from `i` whose eight bytes hold a quote or a backslash: string content is skipped by words."""
     while i + 8 <= end:
         word = load64(data, i)
@@ -34,7 +34,7 @@ def _plain_until(data, i, end):
 
 
 @piece
-def _surrogate(data, i, end):
+def _surrogate(data: np.ndarray, i: int, end: int) -> int:
     """The surrogate code unit of an escape that starts at `i` (a backslash), else 0."""
     if i + 6 > end or data[i] != 92 or data[i + 1] != 117 or (data[i + 2] | 32) != 100:
         return 0
@@ -46,7 +46,7 @@ def _surrogate(data, i, end):
 
 
 @piece
-def _lone_surrogate_length(data, i, end):
+def _lone_surrogate_length(data: np.ndarray, i: int, end: int) -> int:
     """Bytes of the escape at `i`; negative when it is a surrogate without its other half."""
     unit = _surrogate(data, i, end)
     if unit == 0:
@@ -57,7 +57,7 @@ def _lone_surrogate_length(data, i, end):
 
 
 @kernel
-def suspicious_lines(data, starts, ends):
+def suspicious_lines(data: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """Per line: may it hold a repeated key, an escaped key or a lone surrogate escape? `data` is uint8."""
     marked = np.zeros(len(starts), np.bool_)
     keys = np.empty(MAX_KEYS, np.uint64)

@@ -5,8 +5,7 @@ last. A gram's name is the place where it occurs first; the name of an n-gram fo
 (n-1)-gram and of its last word, a pair that fits 64 bits, so grams are compared exactly. Only words are compared by
 hash: the odds that a document of w distinct words holds two of one hash are w^2 / 2^65 (a million words: 3e-8).
 
-Scratch is as large as the longest document asks for. The table stays small (`most_slots`): what does not fit is
-looked up in several rounds, each for a part of the keys.
+Scratch is as large as the longest document asks for; the table stays small (`most_slots`, see firsts.py).
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dolma_pipe.kernels import kernel, piece
-from dolma_pipe.kernels.firsts import clear, first_place, is_turn, mix, rounds, table_size
+from dolma_pipe.kernels.firsts import DEFERRED, capacity, clear, first_place, mix, table_size
 
 TOP = (2, 3, 4)
 REPEATED = (5, 6, 7, 8, 9, 10)
@@ -44,17 +43,22 @@ class Scratch(NamedTuple):
 def _name_words(scratch: Scratch, hashes: np.ndarray, first: int, count: int) -> None:
     """Names of the words `first:first + count`, and how often each occurs."""
     size = table_size(count, len(scratch.keys))
-    parts = rounds(count, size)
     for i in range(count):
+        scratch.words[i] = DEFERRED
         scratch.counts[i] = 0
-    for part in range(parts):
+    left = count
+    while left > 0:
         clear(scratch.slots, size)
+        room = capacity(size)
         for i in range(count):
-            word = hashes[first + i]
-            if is_turn(word, part, parts):
-                name = first_place(scratch.keys, scratch.slots, size, word, word, i)
-                scratch.words[i] = name
-                scratch.counts[name] += 1
+            if scratch.words[i] == DEFERRED:
+                word = hashes[first + i]
+                name = first_place(scratch.keys, scratch.slots, size, word, word, i, room)
+                if name != DEFERRED:
+                    scratch.words[i] = name
+                    scratch.counts[name] += 1
+                    room -= int(name == i)
+                    left -= 1
 
 
 @piece
@@ -76,21 +80,22 @@ def _name_grams(scratch: Scratch, candidates: int, n: int) -> None:
     A name that was made in this call is stored inverted, so that later rounds leave it alone.
     """
     size = table_size(candidates, len(scratch.keys))
-    parts = rounds(candidates, size)
     for k in range(candidates):
         scratch.counts[scratch.places[k]] = 0
-    for part in range(parts):
+    left = candidates
+    while left > 0:
         clear(scratch.slots, size)
+        room = capacity(size)
         for k in range(candidates):
             i = scratch.places[k]
-            if scratch.names[i] < 0:
-                continue
-            key = np.uint64(scratch.names[i]) << np.uint64(32) | np.uint64(scratch.words[i + n - 1])
-            spread = mix(key)
-            if is_turn(spread, part, parts):
-                name = first_place(scratch.keys, scratch.slots, size, key, spread, i)
-                scratch.names[i] = ~name
-                scratch.counts[name] += 1
+            if scratch.names[i] >= 0:
+                key = np.uint64(scratch.names[i]) << np.uint64(32) | np.uint64(scratch.words[i + n - 1])
+                name = first_place(scratch.keys, scratch.slots, size, key, mix(key), i, room)
+                if name != DEFERRED:
+                    scratch.names[i] = ~name
+                    scratch.counts[name] += 1
+                    room -= int(name == i)
+                    left -= 1
     for k in range(candidates):
         scratch.names[scratch.places[k]] = ~scratch.names[scratch.places[k]]
 

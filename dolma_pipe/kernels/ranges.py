@@ -8,7 +8,7 @@ from dolma_pipe.kernels import kernel
 
 
 @kernel
-def gather_ranges(data, starts, ends):
+def gather_ranges(data: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The bytes `data[starts[i]:ends[i]]` behind one another, and their int64[n + 1] offsets."""
     offsets = np.zeros(len(starts) + 1, np.int64)
     for i in range(len(starts)):
@@ -20,7 +20,7 @@ def gather_ranges(data, starts, ends):
 
 
 @kernel
-def join_lines(data, starts, ends):
+def join_lines(data: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """The ranges behind one another, each followed by a newline."""
     total = len(starts)
     for i in range(len(starts)):

@@ -107,14 +107,14 @@ def word_signals(
     """
     found = np.zeros((ROWS, len(offsets) - 1), np.int64)
     for document in range(len(offsets) - 1):
-        stops, exact = 0, 0
+        stops, exact, characters, lettered = 0, 0, 0, 0
         for i in range(offsets[document], offsets[document + 1]):
             start, end = starts[i], ends[i]
             size = end - start
             word = first_bytes(data, start, end)
-            found[CHARACTERS, document] += chars[i]
+            characters += chars[i]
             letter = (word & np.uint64(0xDF)) - np.uint64(0x41) < np.uint64(26)
-            found[LETTERED, document] += letter or has_letter(data, start, end, bitmap)
+            lettered += letter or has_letter(data, start, end, bitmap)
             _add_symbols(data, start, end, word, found, document)
             if size <= 4:
                 folded = word | (_CASE & ((_ONE << np.uint64(8 * size)) - _ONE))
@@ -124,6 +124,7 @@ def word_signals(
                     if word == folded:
                         exact |= 1 << which
                         found[STOP_OCCURRENCES, document] += 1
+        found[CHARACTERS, document], found[LETTERED, document] = characters, lettered
         found[STOPS, document], found[EXACT_STOPS, document] = _bits(stops), _bits(exact)
     return found
 

@@ -31,7 +31,7 @@ _Measured = dict[str, tuple[dict[str, Any], pa.Array | None]]
 """Per attribute set: values per field, and which rows are null because the tagger was gated off."""
 
 
-class TagConfig(Config):
+class TagConfig(Config, frozen=True):
     """What `dolma-pipe tag` reads from YAML.
 
     `taggers` are names, `module:Class`, or `{name: SET, use: TAGGER, only_where: SQL, ...options}`. `attributes` is

@@ -78,7 +78,12 @@ def test_more_bad_rows_than_allowed_fail_the_run(cli: Cli, make_dataset: Make) -
 
 @pytest.mark.parametrize(
     "document",
-    [{"id": "x", "text": ""}, {"id": "x", "text": " \n\t\n "}, {"id": 7, "text": "integer id"}, {"id": "x", "text": "\0"}],
+    [
+        {"id": "x", "text": ""},
+        {"id": "x", "text": " \n\t\n "},
+        {"id": 7, "text": "integer id"},
+        {"id": "x", "text": "\0"},
+    ],
     ids=["empty text", "white space", "integer id", "NUL"],
 )
 def test_unusual_documents_are_measured_like_any_other(cli: Cli, make_dataset: Make, document: dict[str, Any]) -> None:

@@ -44,11 +44,11 @@ def run(batch: Batch) -> None:
     for name in ("gopher", "gopher_repetition", "c4", "length"):
         load(name).tag(batch)
     words, lines = batch.words, batch.lines
-    few = ngrams.ngram_signals(words.hashes, words.chars, words.offsets, 64)
+    few = ngrams.ngram_signals(words.hashes, words.chars, words.offsets, 16)
     many = ngrams.ngram_signals(words.hashes, words.chars, words.offsets, ngrams.MOST_SLOTS)
     assert all(np.array_equal(a, b) for a, b in zip(few, many, strict=True))
     duplicates.duplicate_signals(
-        lines.starts, lines.ends, lines.chars, lines.hashes, lines.offsets, words.starts, words.offsets, 64
+        lines.starts, lines.ends, lines.chars, lines.hashes, lines.offsets, words.starts, words.offsets, 16
     )
     hashing.hash128_ranges(batch.data, words.starts, words.ends)
     assert utf8.validate(batch.data, batch.offsets) == -1
