@@ -94,7 +94,7 @@ def suspicious_lines(data: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> 
                     else:
                         keys[key_count] = key
                         key_count += 1
-            elif byte == OPEN_OBJECT or byte == OPEN_LIST:
+            elif byte in (OPEN_OBJECT, OPEN_LIST):
                 depth += 1
                 if depth == MAX_DEPTH:
                     marked[line] = True
@@ -102,7 +102,7 @@ def suspicious_lines(data: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> 
                 is_object[depth] = byte == OPEN_OBJECT
                 first_key[depth] = key_count
                 expect_key = byte == OPEN_OBJECT
-            elif byte == CLOSE_OBJECT or byte == CLOSE_LIST:
+            elif byte in (CLOSE_OBJECT, CLOSE_LIST):
                 if depth > 0:
                     key_count = first_key[depth]
                     depth -= 1

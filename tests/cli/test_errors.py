@@ -1,4 +1,4 @@
-"""Bad input gets one line that names what, where and the next step; nothing is lost and nothing half-written is left."""
+"""Bad input gets one line that names what, where and the next step, and nothing is lost."""
 
 from __future__ import annotations
 

@@ -1,0 +1,165 @@
+"""dolma-pipe train"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from typing import Annotated, Any
+
+import typer
+
+from dolma_pipe.cli import options
+from dolma_pipe.errors import ConfigError
+
+PLAIN_SECONDS = 10.0
+
+
+def command(
+    tokens: Annotated[str | None, typer.Option(help="Folder of token shards (instead of the file's data).")] = None,
+    to: Annotated[str | None, typer.Option(help="Folder of the run: checkpoints and metrics.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Updates to make in all.")] = None,
+    config: options.Config = None,
+    settings: options.Set = [],  # noqa: B006
+    json: options.Json = False,
+    dry_run: options.DryRun = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Start anew: remove the run's checkpoints and metrics.")
+    ] = False,
+) -> None:
+    """Train a language model on token shards; again: go on from the newest checkpoint. Several ranks: torchrun."""
+    from dolma_pipe.config import load
+    from dolma_pipe.train import require_torch
+    from dolma_pipe.train.config import TrainConfig
+
+    data = None if tokens is None else [{"tokens": tokens}]
+    run = load(config, TrainConfig, settings, data=data, to=to, steps=steps)
+    run.check()
+    require_torch()
+    if dry_run:
+        _plan(run, json)
+        return
+    result = run_training(run, force)
+    if result is not None:
+        print_result(result, json)
+
+
+def print_result(result: Any, json: bool = False) -> None:
+    """How the run stands, on standard output; after a signal the exit code is that of the signal."""
+    import msgspec
+
+    if json:
+        typer.echo(msgspec.json.encode(result).decode())
+    else:
+        typer.echo(describe(result))
+    if result.signal is not None:
+        number = getattr(signal, result.signal, signal.SIGTERM)
+        raise typer.Exit(128 + number)
+
+
+def describe(result: Any) -> str:
+    """One line: where the run stands, and what the loss did."""
+    where = f"train -> {result.to}: step {result.step:,} of {result.steps:,}"
+    if result.signal is not None:
+        return f"{where}, stopped by {result.signal} and saved as {result.checkpoint}; run again to go on"
+    if not result.trained_steps:
+        return f"{where}: nothing to do (loss {result.last_loss:.3f}, {result.checkpoint})"
+    losses = f"loss {result.first_loss:.3f} -> {result.last_loss:.3f}"
+    return (
+        f"{where}: {result.parameters:,} parameters, {result.tokens:,} tokens, {losses}, saved as {result.checkpoint}"
+    )
+
+
+def _plan(run: Any, json: bool) -> None:
+    import msgspec
+
+    from dolma_pipe.train.plan import make_plan
+
+    facts = {"to": run.to, **make_plan(run).facts(run)}
+    if json:
+        typer.echo(msgspec.json.encode(facts).decode())
+        return
+    passes = ", ".join(f"{folder} seen {count:g} times" for folder, count in facts["passes"].items())
+    size = f"{facts['parameters']:,} parameters, {facts['steps']:,} steps of {facts['tokens_per_step']:,} tokens"
+    typer.echo(f"train -> {run.to}: {size}; {passes}")
+
+
+def run_training(run: Any, force: bool = False) -> Any:
+    """Train with progress; the result, None on later ranks (whose configuration errors the first one reports)."""
+    from dolma_pipe.train.loop import train
+
+    rank = int(os.environ.get("RANK", "0"))
+    try:
+        with Display() as display:
+            return train(run, display.on_event, force)
+    except ConfigError as error:
+        if rank > 0:
+            raise typer.Exit(error.exit_code) from error
+        raise
+
+
+class Display:
+    """Follows a run: a bar on a terminal, a line now and then elsewhere; on standard error."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self._spoke = time.monotonic()
+        self._bar: Any = None
+        self._task: Any = None
+
+    def __enter__(self) -> Display:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def on_event(self, event: Any) -> None:
+        """Hears `RunStarted`, `StepMetrics`, `CheckpointSaved`."""
+        from dolma_pipe.train.metrics import RunStarted, StepMetrics
+
+        if isinstance(event, RunStarted):
+            self._start(event)
+        elif isinstance(event, StepMetrics):
+            self._step(event)
+        elif self._bar is None:
+            self._say(f"train: saved {event.path}")
+
+    def _start(self, event: Any) -> None:
+        self.steps = event.steps
+        if sys.stderr.isatty():
+            self._bar = _bar()
+            self._task = self._bar.add_task("train", total=event.steps, completed=event.step, state="")
+            self._bar.start()
+        size = f"{event.parameters:,} parameters, {event.steps:,} steps of {event.tokens_per_step:,} tokens"
+        self._say(f"train: {size} on {event.world_size} x {event.device}")
+        for folder, passes in event.passes.items():
+            self._say(f"train: {folder} will be seen {passes:g} times")
+        if event.step:
+            changed = f"; changed since: {', '.join(event.changed)}" if event.changed else ""
+            self._say(f"train: going on after step {event.step:,}{changed}")
+
+    def _step(self, event: Any) -> None:
+        speed = f"{event.tokens_per_second:,.0f} tokens/s"
+        if self._bar is not None:
+            self._bar.update(self._task, completed=event.step, state=f"loss {event.loss:.3f}, {speed}")
+        elif time.monotonic() - self._spoke >= PLAIN_SECONDS or event.step in (1, self.steps):
+            self._spoke = time.monotonic()
+            self._say(
+                f"train: step {event.step:,} of {self.steps:,}, loss {event.loss:.3f}, lr {event.lr:.2e}, {speed}"
+            )
+
+    def _say(self, text: str) -> None:
+        if self._bar is not None:
+            self._bar.console.print(text, highlight=False, markup=False)
+        else:
+            typer.echo(text, err=True)
+
+
+def _bar() -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    text, state = TextColumn("{task.description}"), TextColumn("{task.fields[state]}")
+    return Progress(text, BarColumn(), MofNCompleteColumn(), state, TimeRemainingColumn(), console=Console(stderr=True))

@@ -1,0 +1,213 @@
+"""fastText's reading of a line of text: words, character n-grams and word n-grams to the mean of their vectors.
+
+Joulin et al. 2016 ("Bag of Tricks for Efficient Text Classification"); Bojanowski et al. 2017 for the character
+n-grams. The arithmetic is the library's, step by step: rows are added in its order in float32, so a text of megabytes
+comes out as there, rounding included. What is faster: a word's rows are found once per call (words repeat), and a
+vector is added sixteen columns at a time in registers.
+
+A range of bytes is one line. White space is what the library takes for it (space, \\t \\n \\v \\f \\r and NUL, no other),
+a newline within the range included. The word `</s>` ends the line wherever it stands; one is added at its end, as the
+library's Python interface does. Words that begin with `__label__` are ignored.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from dolma_pipe.kernels import kernel, piece
+from dolma_pipe.kernels.hashing import hash64, load64
+
+
+class Vocabulary(NamedTuple):
+    """A model's words and n-grams, as what `hidden_vectors` reads.
+
+    `slots` (a power of two of them) finds a word of `text[bounds[i]:bounds[i + 1]]` by its hash, -1 is empty; words from
+    `words` on are labels. `rows` gives the row of a bucket after those of the words, -1 none; empty: bucket i has row i.
+    """
+
+    text: np.ndarray
+    bounds: np.ndarray
+    slots: np.ndarray
+    words: int
+    rows: np.ndarray
+    buckets: int
+    min_chars: int
+    max_chars: int
+    max_words: int
+
+
+LONG = 256
+"""Bytes of a word from which on its rows are not kept."""
+
+MOST_CHARS = 64
+"""Longest character n-gram of a model that is read."""
+
+_ENTRIES = 1 << 15
+_POOL = 1 << 20
+_START, _SIZE, _FIRST, _LAST, _HASH, _FIELDS = range(6)
+_BLANKS = np.uint64(sum(1 << code for code in (0x00, *range(0x09, 0x0E), 0x20)))
+_ONES = np.uint64(0x0101010101010101)
+_HIGH_BITS = np.uint64(0x8080808080808080)
+_ABOVE_SPACE = np.uint64(0x2121212121212121)
+_ZERO, _ONE, _SEVEN = np.uint64(0), np.uint64(1), np.uint64(7)
+_BASIS, _PRIME, _LOW = np.uint64(2166136261), np.uint64(16777619), np.uint64(0xFFFFFFFF)
+_SIGN = np.uint64(0xFFFFFF00)
+_WORDS_PRIME = np.uint64(116049371)
+_END = np.frombuffer(b"</s>", np.uint8)
+_LABEL = np.frombuffer(b"__label__", np.uint8)
+
+
+@piece
+def _is_blank(byte: int) -> bool:
+    return byte <= 0x20 and (_BLANKS >> np.uint64(byte)) & _ONE != _ZERO
+
+
+@piece
+def _word_end(data: np.ndarray, start: int, end: int) -> int:
+    """Position of the first white space in `data[start:end]`, or `end`."""
+    at = start
+    while at < end:
+        if at + 8 <= end:
+            word = load64(data, at)
+            stops = (word - _ABOVE_SPACE) & ~word & _HIGH_BITS  # the lowest bit is exact: the first byte below 0x21
+            if stops == _ZERO:
+                at += 8
+                continue
+            before = (stops & (~stops + _ONE)) - _ONE
+            at += np.int64((((before & _HIGH_BITS) >> _SEVEN) * _ONES) >> np.uint64(56))
+        if _is_blank(data[at]):
+            break
+        at += 1
+    return at
+
+
+@piece
+def _equal(data: np.ndarray, start: int, other: np.ndarray, at: int, size: int) -> bool:
+    for i in range(size):  # noqa: SIM110
+        if data[start + i] != other[at + i]:
+            return False
+    return True
+
+
+@piece
+def _add_byte(state: np.uint64, byte: int) -> np.uint64:
+    """One step of FNV-1a in 32 bits; bytes from 0x80 on are negative, as in the models that were published."""
+    value = np.uint64(byte)
+    return ((state ^ (value | _SIGN if byte >= 0x80 else value)) * _PRIME) & _LOW
+
+
+@piece
+def _fnv(data: np.ndarray, start: int, end: int) -> np.uint64:
+    state = _BASIS
+    for at in range(start, end):
+        state = _add_byte(state, data[at])
+    return state
+
+
+@piece
+def _find(vocabulary: Vocabulary, data: np.ndarray, start: int, end: int, key: np.uint64) -> int:
+    """The number of a word or label, or -1."""
+    last = np.uint64(len(vocabulary.slots) - 1)
+    slot = key & last
+    while vocabulary.slots[slot] >= 0:
+        found = np.int64(vocabulary.slots[slot])
+        first = vocabulary.bounds[found]
+        if vocabulary.bounds[found + 1] - first == end - start:  # noqa: SIM102
+            if _equal(data, start, vocabulary.text, first, end - start):
+                return found
+        slot = (slot + _ONE) & last
+    return -1
+
+
+@kernel
+def index_words(text: np.ndarray, bounds: np.ndarray, slots: np.ndarray) -> None:
+    """Fill `slots` (int32, -1 everywhere, a power of two and longer than the words) for `Vocabulary`."""
+    last = np.uint64(len(slots) - 1)
+    for word in range(len(bounds) - 1):
+        slot = hash64(text, bounds[word], bounds[word + 1]) & last
+        while slots[slot] >= 0:
+            slot = (slot + _ONE) & last
+        slots[slot] = word
+
+
+@piece
+def _put_bucket(vocabulary: Vocabulary, key: np.uint64, rows: np.ndarray, count: int) -> int:
+    """Append the row of an n-gram's hash, if it has one; returns the new count."""
+    bucket = np.int64(key % np.uint64(vocabulary.buckets))
+    if len(vocabulary.rows) > 0:
+        bucket = np.int64(vocabulary.rows[bucket])
+        if bucket < 0:
+            return count
+    rows[count] = vocabulary.words + bucket
+    return count + 1
+
+
+@piece
+def _put_ngrams(
+    vocabulary: Vocabulary, data: np.ndarray, start: int, end: int, first: int, rows: np.ndarray, count: int
+) -> int:
+    """Append the rows of the character n-grams of `<word>` that begin at `first` (`start - 1` is the `<`)."""
+    at, chars, state = first, 0, _BASIS
+    while at <= end and chars < vocabulary.max_chars:
+        state = _add_byte(state, 0x3C if at < start else 0x3E if at == end else data[at])
+        at += 1
+        while start < at < end and data[at] & 0xC0 == 0x80:
+            state = _add_byte(state, data[at])
+            at += 1
+        chars += 1
+        if chars >= vocabulary.min_chars and not (chars == 1 and (first < start or at > end)):
+            count = _put_bucket(vocabulary, state, rows, count)
+    return count
+
+
+@piece
+def _put_word(vocabulary: Vocabulary, data: np.ndarray, start: int, end: int, rows: np.ndarray, count: int) -> int:
+    """Append all rows of a word of less than `LONG` bytes."""
+    word = _find(vocabulary, data, start, end, hash64(data, start, end))
+    is_end = end - start == 4 and _equal(data, start, _END, 0, 4)
+    if word >= 0:
+        rows[count] = word
+        count += 1
+    if not is_end:
+        for first in range(start - 1, end + 1):
+            if first < start or first == end or data[first] & 0xC0 != 0x80:
+                count = _put_ngrams(vocabulary, data, start, end, first, rows, count)
+    return count
+
+
+@piece
+def _is_label(vocabulary: Vocabulary, data: np.ndarray, start: int, end: int, word: int) -> bool:
+    if word >= 0:
+        return word >= vocabulary.words
+    return end - start >= 9 and _equal(data, start, _LABEL, 0, 9)
+
+
+@piece
+def _add_rows(total: np.ndarray, vectors: np.ndarray, rows: np.ndarray, first: int, last: int) -> None:
+    """Add the vectors of `rows[first:last]` to `total`, one after the other."""
+    size = len(total)
+    column = 0
+    while column + 8 <= size:
+        a, b, c, d = total[column], total[column + 1], total[column + 2], total[column + 3]
+        e, f, g, h = total[column + 4], total[column + 5], total[column + 6], total[column + 7]
+        for i in range(first, last):
+            at = np.int64(rows[i]) * size + column
+            a += vectors[at]
+            b += vectors[at + 1]
+            c += vectors[at + 2]
+            d += vectors[at + 3]
+            e += vectors[at + 4]
+            f += vectors[at + 5]
+            g += vectors[at + 6]
+            h += vectors[at + 7]
+        total[column], total[column + 1], total[column + 2], total[column + 3] = a, b, c, d
+        total[column + 4], total[column + 5], total[column + 6], total[column + 7] = e, f, g, h
+        column += 8
+    while column < size:
+        a = total[column]
+        for i in range(first, last):
+            a += vectors[np.int64(rows[i]) * size + column]
+        total[column] = a
+        column += 1

@@ -1,0 +1,268 @@
+"""Token shards: what a model trains on, as files that say what they hold.
+
+A folder of shards is
+
+    shard-00000.bin            headerless little-endian uint16 or uint32, documents behind one another
+    shard-00000.docs.parquet   one row per document (`DOCUMENTS`)
+    shard-00000.csv.gz         the same boundaries in OLMo's form: start,end,id,src,loc; no header
+    tokenizer.json             the tokenizer whose ids these are
+    manifest.json              `Manifest`
+
+Every document is [bos] tokens eos, and `end` lies after eos. Only a document longer than a whole shard lies in
+several; its parts follow one another, the first at the start of its shard, and only the last part ends with eos.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any, BinaryIO
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from dolma_pipe import storage
+from dolma_pipe.config import fingerprint
+from dolma_pipe.errors import ConfigError, DataError
+
+compute: Any = pyarrow.compute  # its functions are made at import, so no type checker knows them
+
+MANIFEST = "manifest.json"
+TOKENIZER = "tokenizer.json"
+FORMAT = 1
+
+_NAMES = pa.dictionary(pa.int32(), pa.string())
+DOCUMENTS = pa.schema(
+    [
+        ("end", pa.int64()),  # tokens of the shard up to and including this document (its eos included)
+        ("id", pa.string()),
+        ("source", _NAMES),  # the mix source's name
+        ("bytes", pa.int64()),  # UTF-8 bytes of the text (of this part of it)
+        ("dataset", _NAMES),  # where the text came from: data set, shard below documents/, row
+        ("shard", _NAMES),
+        ("row", pa.int64()),
+        ("part", pa.int32()),  # 0-based; a document that lies in this shard alone is part 0 of 1
+        ("parts", pa.int32()),
+    ]
+)
+
+
+class Totals(msgspec.Struct, frozen=True):
+    """What a source amounts to; `tokens` include bos and eos, a document in several shards counts once."""
+
+    documents: int
+    tokens: int
+    bytes: int
+
+
+class ShardEntry(msgspec.Struct, frozen=True):
+    """One shard: its files are `name` with `.bin`, `.docs.parquet`, `.csv.gz`; `hash` is the xxh3-128 of the .bin.
+
+    `documents` counts rows of the table.
+    """
+
+    name: str
+    tokens: int
+    documents: int
+    hash: str
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """A data set the text came from; `mix` is the hash of its `mix.lock.json` if a mix wrote it."""
+
+    dataset: str
+    mix: str | None = None
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """What a folder of token shards holds. `shards` are in order: together they are one stream of tokens."""
+
+    dtype: str
+    vocab_size: int
+    eos_id: int
+    bos_id: int | None
+    pad_id: int | None
+    tokenizer_hash: str
+    seed: int
+    shard_tokens: int
+    documents: int
+    tokens: int
+    bytes: int
+    sources: dict[str, Totals]
+    shards: list[ShardEntry]
+    origins: list[Origin] = []
+    format: int = FORMAT
+
+    @property
+    def hash(self) -> str:
+        """32 hex digits over everything but `origins`: equal for equal tokens, wherever their text lay."""
+        return fingerprint({name: value for name, value in msgspec.structs.asdict(self).items() if name != "origins"})
+
+
+class TokenShard:
+    """One shard of a folder."""
+
+    def __init__(self, folder: str, entry: ShardEntry, dtype: np.dtype[Any]) -> None:
+        self.folder = folder
+        self.entry = entry
+        self.dtype = dtype
+
+    @property
+    def name(self) -> str:
+        return self.entry.name
+
+    @property
+    def path(self) -> str:
+        return storage.join(self.folder, self.name + ".bin")
+
+    def __len__(self) -> int:
+        return self.entry.tokens
+
+    def map(self) -> np.memmap[Any, np.dtype[Any]]:
+        """The tokens, mapped into memory and read-only; the file's size is checked against the manifest."""
+        size, expected = storage.size(self.path), self.entry.tokens * self.dtype.itemsize
+        if size != expected:
+            raise DataError(f"{self.path}: {size} bytes, the manifest says {expected}; copy or tokenize it again")
+        return np.memmap(storage.local_path(self.path), self.dtype, mode="r")
+
+    def documents(self) -> pa.Table:
+        """The shard's documents in order; columns as in `DOCUMENTS`."""
+        path = storage.join(self.folder, self.name + ".docs.parquet")
+        with storage.open_read(path) as stream:
+            try:
+                table = pq.read_table(stream).cast(DOCUMENTS)
+            except (pa.ArrowInvalid, ValueError, OSError) as error:
+                raise DataError(f"{path}: not a table of documents: {error}") from error
+        last = table["end"][-1].as_py() if len(table) else 0
+        if (len(table), last) != (self.entry.documents, self.entry.tokens):
+            raise DataError(
+                f"{path}: {len(table)} documents that end at token {last}, but the manifest says "
+                f"{self.entry.documents} and {self.entry.tokens}; copy or tokenize it again"
+            )
+        return table
+
+
+class TokenSet:
+    """A folder of token shards."""
+
+    def __init__(self, folder: str, manifest: Manifest) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        dtype = np.dtype(manifest.dtype).newbyteorder("<")
+        self.shards = [TokenShard(folder, entry, dtype) for entry in manifest.shards]
+
+    @classmethod
+    def open(cls, folder: str) -> TokenSet:
+        """Read a folder's manifest and check that its shards are there, with the sizes it says."""
+        path = storage.join(folder, MANIFEST)
+        if storage.stat(path) is None:
+            raise DataError(f"{path}: no such file; a token folder is what `dolma-pipe tokenize` has finished")
+        try:
+            manifest = msgspec.json.decode(storage.read_bytes(path), type=Manifest)
+        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+            raise DataError(f"{path}: not a manifest of token shards: {error}") from error
+        if manifest.format != FORMAT or manifest.dtype not in ("uint16", "uint32"):
+            raise DataError(f"{path}: format {manifest.format} of {manifest.dtype} is not known here (known: {FORMAT})")
+        tokens = cls(folder, manifest)
+        for shard in tokens.shards:
+            shard.map()
+        return tokens
+
+    @property
+    def hash(self) -> str:
+        return self.manifest.hash
+
+    @property
+    def total_tokens(self) -> int:
+        return self.manifest.tokens
+
+
+def dtype_for(vocab_size: int) -> np.dtype[Any]:
+    """uint16 where every id below `vocab_size` fits, else uint32; little-endian."""
+    return np.dtype("<u2") if vocab_size <= 1 << 16 else np.dtype("<u4")
+
+
+class ShardWriter:
+    """Writes the three files of one shard into binary streams, piece by piece."""
+
+    def __init__(self, tokens: BinaryIO, documents: BinaryIO, table: BinaryIO) -> None:
+        self._tokens = tokens
+        self._documents = pq.ParquetWriter(documents, DOCUMENTS, compression="zstd", write_statistics=False)
+        self._table = table
+        # Format 31 is gzip; zlib leaves its header's time and name empty, so equal content gives equal bytes.
+        self._gzip = zlib.compressobj(2, zlib.DEFLATED, 31)
+        self.total = 0
+        self.rows = 0
+
+    def write(self, tokens: NDArray[Any], documents: pa.Table) -> None:
+        """Append tokens (in the shard's dtype) and the rows of the documents they are, with `end` counted from the
+        first token of `tokens`."""
+        start = self.total
+        self._tokens.write(np.ascontiguousarray(tokens).data)
+        self.total += len(tokens)
+        self.rows += len(documents)
+        ends = documents["end"].to_numpy() + start
+        documents = documents.select(DOCUMENTS.names).set_column(0, "end", pa.array(ends, pa.int64()))
+        self._documents.write_table(documents.cast(DOCUMENTS))
+        self._table.write(self._gzip.compress(_olmo_rows(documents, start, ends)))
+
+    def close(self) -> None:
+        self._documents.close()
+        self._table.write(self._gzip.flush())
+
+
+def _olmo_rows(documents: pa.Table, start: int, ends: NDArray[np.int64]) -> bytes:
+    """CSV as Python's own writer makes it (CRLF, quotes where needed): start, end, id, file, 1-based row."""
+    starts = np.concatenate([[start], ends[:-1]])
+    folder, shard = (documents[name].cast(pa.string()) for name in ("dataset", "shard"))
+    source = compute.binary_join_element_wise(folder, "documents", shard, "/")
+    lines = documents["row"].to_numpy() + 1
+    numbers = [pa.array(values).cast(pa.string()) for values in (starts, ends, lines)]
+    columns = [numbers[0], numbers[1], _quoted(documents["id"]), _quoted(source), numbers[2]]
+    rows = compute.binary_join_element_wise(compute.binary_join_element_wise(*columns, ","), "\r\n", "").cast(
+        pa.large_string()
+    )
+    return b"".join(memoryview(chunk.buffers()[2]) for chunk in rows.chunks if len(chunk))
+
+
+def _quoted(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    special = compute.match_substring_regex(values, '[",\r\n]')
+    if not compute.any(special).as_py():
+        return values
+    doubled = compute.replace_substring(values, '"', '""')
+    return compute.if_else(special, compute.binary_join_element_wise('"', doubled, '"', ""), values)
+
+
+def verify(tokens: TokenSet) -> list[str]:
+    """Re-read and re-hash every shard; one line per problem found."""
+    manifest = tokens.manifest
+    problems: list[str] = []
+    path = storage.join(tokens.folder, TOKENIZER)
+    if storage.stat(path) is None:
+        problems.append(f"{path}: gone")
+    elif storage.content_hash(path) != manifest.tokenizer_hash:
+        problems.append(f"{path}: is not the tokenizer that made these tokens")
+    for shard in tokens.shards:
+        try:
+            problems += _faults(shard, manifest)
+        except (DataError, ConfigError) as error:
+            problems.append(str(error))
+    return problems
+
+
+def _faults(shard: TokenShard, manifest: Manifest) -> list[str]:
+    found = storage.content_hash(shard.path)
+    faults = [] if found == shard.entry.hash else [f"{shard.path}: hash {found}, the manifest says {shard.entry.hash}"]
+    mapped, table = shard.map(), shard.documents()
+    highest = max((int(mapped[at : at + (1 << 24)].max()) for at in range(0, len(mapped), 1 << 24)), default=0)
+    if highest >= manifest.vocab_size:
+        faults.append(f"{shard.path}: the id {highest} is not below the vocabulary's {manifest.vocab_size}")
+    ends, last = table["end"].to_numpy(), table["part"].to_numpy() == table["parts"].to_numpy() - 1
+    if (np.diff(ends, prepend=0) <= 0).any():
+        faults.append(f"{shard.path}: the ends of its documents do not rise")
+    elif (mapped[ends[last] - 1] != manifest.eos_id).any():
+        faults.append(f"{shard.path}: a document does not end with the end-of-text id {manifest.eos_id}")
+    return faults

@@ -1,0 +1,199 @@
+"""What a training run and an evaluation are, as typed configuration; imports no torch.
+
+Official OLMo runs as data: `configs/train/olmo-1b.yaml`, `configs/train/olmo-7b.yaml`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, structs
+
+from dolma_pipe.config import Config
+from dolma_pipe.errors import ConfigError
+from dolma_pipe.types import Plain
+
+Positive = Annotated[int, Meta(gt=0)]
+Count = Annotated[int, Meta(ge=0)]
+PositiveReal = Annotated[float, Meta(gt=0)]
+Real = Annotated[float, Meta(ge=0)]
+Fraction = Annotated[float, Meta(ge=0, le=1)]
+
+VOCABULARY_MULTIPLE = 128
+"""Embedding rows are rounded up to this (OLMo: 50,280 ids, 50,304 rows), for the sake of matrix kernels."""
+
+
+class ModelConfig(Config, frozen=True):
+    """A decoder-only Transformer as OLMo builds it: no biases, non-parametric LayerNorm, SwiGLU, RoPE.
+
+    `ffn_hidden` is SwiGLU's inner width (OLMo's `mlp_hidden_size` is the fused width, twice that).
+    `vocab_size` counts the tokenizer's ids (default: what the token folders say), `padded_vocab_size`
+    the embedding's rows. The rows beyond `vocab_size` are never masked, in training or in evaluation,
+    as in OLMo, so that an exported model scores the same elsewhere.
+    """
+
+    d_model: Positive
+    n_layers: Positive
+    n_heads: Positive
+    ffn_hidden: Positive
+    vocab_size: Positive | None = None
+    padded_vocab_size: Positive | None = None
+    tie_embeddings: bool = False
+    rope_theta: PositiveReal = 10_000.0
+    norm_eps: PositiveReal = 1e-5
+
+    def with_vocabulary(self, vocab_size: int) -> ModelConfig:
+        """Itself with every default filled in, for a tokenizer of `vocab_size` ids."""
+        own = self.vocab_size or vocab_size
+        if own < vocab_size:
+            raise ConfigError(f"model.vocab_size is {own}, but the tokens use {vocab_size} ids; leave it out")
+        rows = self.padded_vocab_size or -(-own // VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE
+        if rows < own:
+            raise ConfigError(f"model.padded_vocab_size is {rows}, fewer rows than the vocabulary's {own} ids")
+        return structs.replace(self, vocab_size=own, padded_vocab_size=rows)
+
+    def check(self) -> None:
+        width, rest = divmod(self.d_model, self.n_heads)
+        if rest or width % 2:
+            heads = f"model.d_model {self.d_model} over model.n_heads {self.n_heads}"
+            raise ConfigError(f"{heads} is not an even number, which rotary positions need; change one of them")
+
+
+class DataSource(Config, frozen=True):
+    """One folder of token shards: `share` of all training tokens, or `epochs` passes over it (0.5 is half a pass)."""
+
+    tokens: str
+    share: PositiveReal | None = None
+    epochs: PositiveReal | None = None
+
+
+class OptimizerConfig(Config, frozen=True):
+    """AdamW. Unless `decay_embeddings`, embeddings are not decayed (with tied weights: nor is the head).
+
+    The gradient's norm is clipped to `max_grad_norm` (null: never), times `clip_warmup_factor` in the first
+    `clip_warmup_steps`.
+    """
+
+    learning_rate: PositiveReal
+    betas: tuple[Fraction, Fraction] = (0.9, 0.95)
+    eps: PositiveReal = 1e-8
+    weight_decay: Real = 0.1
+    decay_embeddings: bool = False
+    max_grad_norm: PositiveReal | None = 1.0
+    clip_warmup_steps: Count = 0
+    clip_warmup_factor: PositiveReal = 1.0
+
+    def check(self) -> None:
+        if bool(self.clip_warmup_steps) != (self.clip_warmup_factor != 1.0):
+            raise ConfigError("optimizer.clip_warmup_steps and .clip_warmup_factor have an effect only together")
+        if self.clip_warmup_steps and self.max_grad_norm is None:
+            raise ConfigError("optimizer.clip_warmup_steps has no effect without optimizer.max_grad_norm")
+
+
+class ScheduleConfig(Config, frozen=True):
+    """Linear warm-up from `warmup_start_fraction` of the peak; decay to `final_fraction` of it at the last step."""
+
+    decay: Literal["cosine", "linear"] = "cosine"
+    warmup_steps: Count = 0
+    warmup_start_fraction: Fraction = 0.1
+    final_fraction: Fraction = 0.1
+
+
+class CheckpointConfig(Config, frozen=True):
+    """A checkpoint every `every_steps` steps and at the end; only the newest `keep_last` stay (null: all)."""
+
+    every_steps: Positive = 1000
+    keep_last: Positive | None = 3
+
+
+class TrainConfig(Config, frozen=True):
+    """One training run; its folder is `to`.
+
+    Batch sizes count sequences of `sequence_length` tokens: `global_batch_size` per step over all ranks,
+    `micro_batch_size` per forward pass of a rank (default: all of its share). The run ends after `steps` steps,
+    or after `tokens` tokens (the step that reaches them is a whole one), or, with neither, when the data's
+    `epochs` are through. `precision`: `bf16` keeps float32 weights and gradients' sums, and computes in bfloat16.
+    """
+
+    to: str
+    model: ModelConfig
+    data: Annotated[list[DataSource], Meta(min_length=1)]
+    sequence_length: Positive
+    global_batch_size: Positive
+    optimizer: OptimizerConfig
+    micro_batch_size: Positive | None = None
+    steps: Positive | None = None
+    tokens: Positive | None = None
+    schedule: ScheduleConfig = ScheduleConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    precision: Literal["fp64", "fp32", "bf16"] = "fp32"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    seed: int = 0
+
+    def check(self) -> None:
+        """Refuse what could be known to fail, or to have no effect, before any work."""
+        self.model.check()
+        self.optimizer.check()
+        if self.steps is not None and self.tokens is not None:
+            raise ConfigError("steps and tokens both say how long to train; keep one of them")
+        if self.micro_batch_size is not None and self.micro_batch_size > self.global_batch_size:
+            raise ConfigError(f"micro_batch_size {self.micro_batch_size} exceeds the global {self.global_batch_size}")
+        self._check_data()
+
+    def _check_data(self) -> None:
+        folders = [source.tokens for source in self.data]
+        for folder in folders:
+            if folders.count(folder) > 1:
+                raise ConfigError(f"data: {folder!r} is listed twice; give it one share or more epochs")
+        kinds = {(source.share is not None, source.epochs is not None) for source in self.data}
+        if (True, True) in kinds:
+            raise ConfigError("data: a folder has either a share or a number of epochs, not both")
+        if len(kinds) > 1 or (len(self.data) > 1 and kinds == {(False, False)}):
+            raise ConfigError("data: of several folders each needs a share, or each a number of epochs")
+        if kinds != {(False, True)} and self.steps is None and self.tokens is None:
+            raise ConfigError("nothing says when to stop: give steps, tokens, or epochs for each folder of data")
+
+
+class EvalConfig(Config, frozen=True):
+    """Bits per byte of a trained model on held-out token folders, by source.
+
+    `model` is a run (its newest checkpoint) or one checkpoint's folder. Documents longer than `window` tokens
+    (default: the sequence length of training) are scored window by window; a window repeats `overlap` tokens of
+    the one before as unscored context. `limit`: only that many documents of each folder.
+    """
+
+    model: str
+    tokens: Annotated[list[str], Meta(min_length=1)]
+    window: Positive | None = None
+    overlap: Count = 0
+    batch_tokens: Positive = 16_384
+    limit: Positive | None = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    to: str | None = None
+
+    def check(self) -> None:
+        """Refuse what could be known to fail before any work."""
+        if self.window is not None:
+            self.check_window(self.window)
+
+    def check_window(self, window: int) -> None:
+        if self.overlap >= window:
+            raise ConfigError(f"overlap {self.overlap} leaves nothing to score in a window of {window}; lessen it")
+
+
+def plain(config: Config) -> dict[str, Plain]:
+    """A configuration as what its JSON holds."""
+    return msgspec.json.decode(msgspec.json.encode(config))
+
+
+def differences(before: dict[str, Plain], after: dict[str, Plain], prefix: str = "") -> list[str]:
+    """Dotted keys at which two plain configurations differ."""
+    found: list[str] = []
+    for key in sorted({*before, *after}):
+        old, new = before.get(key), after.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            found.append(prefix + key)
+    return found

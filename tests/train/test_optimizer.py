@@ -1,0 +1,63 @@
+"""Learning rates, decay groups, clipping limits."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from dolma_pipe.errors import ConfigError
+from dolma_pipe.train.config import ModelConfig, OptimizerConfig, ScheduleConfig
+from dolma_pipe.train.model import on_meta
+from dolma_pipe.train.optimizer import build_optimizer, learning_rate, max_grad_norm
+
+COSINE = ScheduleConfig(decay="cosine", warmup_steps=10)
+LINEAR = ScheduleConfig(decay="linear", warmup_steps=10, final_fraction=0.0)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "step", "rate"),
+    [
+        (COSINE, 1, 0.19),  # a tenth of the peak, and a tenth of the way up
+        (COSINE, 5, 0.55),
+        (COSINE, 10, 1.0),
+        (COSINE, 60, 0.55),  # half way down to a tenth
+        (COSINE, 110, 0.1),
+        (COSINE, 500, 0.1),
+        (LINEAR, 35, 0.75),
+        (LINEAR, 110, 0.0),
+        (ScheduleConfig(warmup_steps=10, warmup_start_fraction=0.0), 5, 0.5),
+        (ScheduleConfig(final_fraction=1.0), 50, 1.0),
+    ],
+)
+def test_learning_rates_are_the_published_ones(schedule: ScheduleConfig, step: int, rate: float) -> None:
+    assert learning_rate(schedule, 4e-4, step, steps=110) == pytest.approx(4e-4 * rate)
+
+
+def model(tied: bool) -> torch.nn.Module:
+    config = ModelConfig(d_model=16, n_layers=1, n_heads=2, ffn_hidden=24, tie_embeddings=tied)
+    return on_meta(config.with_vocabulary(64))
+
+
+@pytest.mark.parametrize(("decay_embeddings", "undecayed"), [(False, 1), (True, 0)])
+def test_embeddings_are_decayed_only_when_asked(decay_embeddings: bool, undecayed: int) -> None:
+    config = OptimizerConfig(learning_rate=1e-3, decay_embeddings=decay_embeddings)
+    groups = build_optimizer(model(tied=False), config).param_groups
+    sizes = {group["weight_decay"]: len(group["params"]) for group in groups}
+    assert sizes.get(0.0, 0) == undecayed
+    assert sizes[0.1] == 9 - undecayed  # 4 of attention, 3 of the feed-forward, embedding, head
+
+
+def test_tied_weights_are_one_parameter() -> None:
+    groups = build_optimizer(model(tied=True), OptimizerConfig(learning_rate=1e-3)).param_groups
+    assert sum(len(group["params"]) for group in groups) == 8
+
+
+def test_clipping_is_looser_during_its_warm_up() -> None:
+    config = OptimizerConfig(learning_rate=1e-3, max_grad_norm=2.0, clip_warmup_steps=3, clip_warmup_factor=10.0)
+    assert [max_grad_norm(config, step) for step in (1, 3, 4)] == [20.0, 20.0, 2.0]
+    assert max_grad_norm(OptimizerConfig(learning_rate=1e-3, max_grad_norm=None), 1) is None
+
+
+def test_half_a_clipping_warm_up_is_refused() -> None:
+    with pytest.raises(ConfigError, match="only together"):
+        OptimizerConfig(learning_rate=1e-3, clip_warmup_steps=3).check()
