@@ -1,4 +1,4 @@
-"""fastText's reading of a line of text: words, character n-grams and word n-grams to the mean of their vectors.
+"""fastText's features: what a word is, which one it is, and the rows of its character n-grams.
 
 Joulin et al. 2016 ("Bag of Tricks for Efficient Text Classification"); Bojanowski et al. 2017 for the character
 n-grams. The arithmetic is the library's, step by step: rows are added in its order in float32, so a text of megabytes
@@ -60,12 +60,12 @@ _LABEL = np.frombuffer(b"__label__", np.uint8)
 
 
 @piece
-def _is_blank(byte: int) -> bool:
+def is_blank(byte: int) -> bool:
     return byte <= 0x20 and (_BLANKS >> np.uint64(byte)) & _ONE != _ZERO
 
 
 @piece
-def _word_end(data: np.ndarray, start: int, end: int) -> int:
+def word_end(data: np.ndarray, start: int, end: int) -> int:
     """Position of the first white space in `data[start:end]`, or `end`."""
     at = start
     while at < end:
@@ -77,14 +77,14 @@ def _word_end(data: np.ndarray, start: int, end: int) -> int:
                 continue
             before = (stops & (~stops + _ONE)) - _ONE
             at += np.int64((((before & _HIGH_BITS) >> _SEVEN) * _ONES) >> np.uint64(56))
-        if _is_blank(data[at]):
+        if is_blank(data[at]):
             break
         at += 1
     return at
 
 
 @piece
-def _equal(data: np.ndarray, start: int, other: np.ndarray, at: int, size: int) -> bool:
+def equal(data: np.ndarray, start: int, other: np.ndarray, at: int, size: int) -> bool:
     for i in range(size):  # noqa: SIM110
         if data[start + i] != other[at + i]:
             return False
@@ -99,7 +99,7 @@ def _add_byte(state: np.uint64, byte: int) -> np.uint64:
 
 
 @piece
-def _fnv(data: np.ndarray, start: int, end: int) -> np.uint64:
+def fnv(data: np.ndarray, start: int, end: int) -> np.uint64:
     state = _BASIS
     for at in range(start, end):
         state = _add_byte(state, data[at])
@@ -107,7 +107,7 @@ def _fnv(data: np.ndarray, start: int, end: int) -> np.uint64:
 
 
 @piece
-def _find(vocabulary: Vocabulary, data: np.ndarray, start: int, end: int, key: np.uint64) -> int:
+def find(vocabulary: Vocabulary, data: np.ndarray, start: int, end: int, key: np.uint64) -> int:
     """The number of a word or label, or -1."""
     last = np.uint64(len(vocabulary.slots) - 1)
     slot = key & last
@@ -115,7 +115,7 @@ def _find(vocabulary: Vocabulary, data: np.ndarray, start: int, end: int, key: n
         found = np.int64(vocabulary.slots[slot])
         first = vocabulary.bounds[found]
         if vocabulary.bounds[found + 1] - first == end - start:  # noqa: SIM102
-            if _equal(data, start, vocabulary.text, first, end - start):
+            if equal(data, start, vocabulary.text, first, end - start):
                 return found
         slot = (slot + _ONE) & last
     return -1
@@ -133,7 +133,7 @@ def index_words(text: np.ndarray, bounds: np.ndarray, slots: np.ndarray) -> None
 
 
 @piece
-def _put_bucket(vocabulary: Vocabulary, key: np.uint64, rows: np.ndarray, count: int) -> int:
+def put_bucket(vocabulary: Vocabulary, key: np.uint64, rows: np.ndarray, count: int) -> int:
     """Append the row of an n-gram's hash, if it has one; returns the new count."""
     bucket = np.int64(key % np.uint64(vocabulary.buckets))
     if len(vocabulary.rows) > 0:
@@ -145,7 +145,7 @@ def _put_bucket(vocabulary: Vocabulary, key: np.uint64, rows: np.ndarray, count:
 
 
 @piece
-def _put_ngrams(
+def put_ngrams(
     vocabulary: Vocabulary, data: np.ndarray, start: int, end: int, first: int, rows: np.ndarray, count: int
 ) -> int:
     """Append the rows of the character n-grams of `<word>` that begin at `first` (`start - 1` is the `<`)."""
@@ -158,56 +158,18 @@ def _put_ngrams(
             at += 1
         chars += 1
         if chars >= vocabulary.min_chars and not (chars == 1 and (first < start or at > end)):
-            count = _put_bucket(vocabulary, state, rows, count)
+            count = put_bucket(vocabulary, state, rows, count)
     return count
 
 
 @piece
-def _put_word(vocabulary: Vocabulary, data: np.ndarray, start: int, end: int, rows: np.ndarray, count: int) -> int:
-    """Append all rows of a word of less than `LONG` bytes."""
-    word = _find(vocabulary, data, start, end, hash64(data, start, end))
-    is_end = end - start == 4 and _equal(data, start, _END, 0, 4)
-    if word >= 0:
-        rows[count] = word
-        count += 1
-    if not is_end:
-        for first in range(start - 1, end + 1):
-            if first < start or first == end or data[first] & 0xC0 != 0x80:
-                count = _put_ngrams(vocabulary, data, start, end, first, rows, count)
-    return count
+def begins_character(data: np.ndarray, start: int, end: int, at: int) -> bool:
+    """Whether a character of `<word>` begins at `at`, from `start - 1` to `end`."""
+    return at < start or at == end or data[at] & 0xC0 != 0x80
 
 
 @piece
-def _is_label(vocabulary: Vocabulary, data: np.ndarray, start: int, end: int, word: int) -> bool:
+def is_label(vocabulary: Vocabulary, data: np.ndarray, start: int, end: int, word: int) -> bool:
     if word >= 0:
         return word >= vocabulary.words
-    return end - start >= 9 and _equal(data, start, _LABEL, 0, 9)
-
-
-@piece
-def _add_rows(total: np.ndarray, vectors: np.ndarray, rows: np.ndarray, first: int, last: int) -> None:
-    """Add the vectors of `rows[first:last]` to `total`, one after the other."""
-    size = len(total)
-    column = 0
-    while column + 8 <= size:
-        a, b, c, d = total[column], total[column + 1], total[column + 2], total[column + 3]
-        e, f, g, h = total[column + 4], total[column + 5], total[column + 6], total[column + 7]
-        for i in range(first, last):
-            at = np.int64(rows[i]) * size + column
-            a += vectors[at]
-            b += vectors[at + 1]
-            c += vectors[at + 2]
-            d += vectors[at + 3]
-            e += vectors[at + 4]
-            f += vectors[at + 5]
-            g += vectors[at + 6]
-            h += vectors[at + 7]
-        total[column], total[column + 1], total[column + 2], total[column + 3] = a, b, c, d
-        total[column + 4], total[column + 5], total[column + 6], total[column + 7] = e, f, g, h
-        column += 8
-    while column < size:
-        a = total[column]
-        for i in range(first, last):
-            a += vectors[np.int64(rows[i]) * size + column]
-        total[column] = a
-        column += 1
+    return end - start >= 9 and equal(data, start, _LABEL, 0, 9)

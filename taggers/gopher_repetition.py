@@ -1,0 +1,124 @@
+"""MassiveText's repetition signals (Rae et al. 2021, arXiv 2112.11446, appendix A1.1, table A1).
+
+Where the paper leaves room we read it so. A duplicate is every occurrence but the first. Lines hold a word, and
+paragraphs are runs of them; equal means equal bytes; their characters are divided by all code points of the text.
+n-grams are of `str.split()` words, their characters those of the words (no white space on either side of the
+division), each counted once however many occurrences overlap on it: so every fraction lies between 0 and 1. The top
+n-gram is the most frequent one, of equals the first, even when it occurs once.
+
+The Dolma toolkit counts all copies, and overlapping n-grams each in full: `dolma_...` are the values of its `gopher_v2`
+(and of `gopher_v1`, whose fraction of duplicate lines is `dolma_v1_...`). datatrove's top n-gram is
+`top_2gram_occurrences * (top_2gram_characters + 1) / length.characters`, and likewise + 2 and + 3.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dolma_pipe.batch import Batch
+from dolma_pipe.kernels import duplicates, ngrams
+from dolma_pipe.kernels.ratios import ratio
+from dolma_pipe.tagger import Field, Tagger, count, real
+
+Counts = npt.NDArray[np.int64]
+
+_LINE_FIELDS = {
+    "duplicate_line_fraction": real("lines that occurred before / lines"),
+    "duplicate_line_character_fraction": real("code points of lines that occurred before / of the text"),
+    "duplicate_paragraph_fraction": real("paragraphs that occurred before / paragraphs"),
+    "duplicate_paragraph_character_fraction": real("code points of paragraphs that occurred before / of the text"),
+}
+_DOLMA_LINE_FIELDS = {
+    "dolma_duplicate_line_fraction": real(
+        'pieces of `re.split(r"\\n+", text)` that occur twice or more, all copies / pieces'
+    ),
+    "dolma_v1_duplicate_line_fraction": real(
+        'the same for pieces of `text.split("\\n")`: blank lines repeat each other'
+    ),
+    "dolma_duplicate_line_character_fraction": real("code points of those / code points in words; can exceed 1"),
+}
+
+
+def _top_fields(n: int) -> dict[str, Field]:
+    return {
+        f"top_{n}gram_character_fraction": real(f"characters in the most frequent {n}-gram's occurrences / in words"),
+        f"top_{n}gram_occurrences": count(f"occurrences of the most frequent {n}-gram; 0 with fewer words"),
+        f"top_{n}gram_characters": count(f"characters of the most frequent {n}-gram's words"),
+        f"dolma_top_{n}gram_character_fraction": real(
+            f"occurrences * characters / in words, as Dolma's `fraction_of_characters_in_most_common_{n}grams`"
+        ),
+    }
+
+
+def _repeated_fields(n: int) -> dict[str, Field]:
+    return {
+        f"duplicate_{n}gram_character_fraction": real(f"characters in {n}-grams that occurred before / in words"),
+        f"dolma_duplicate_{n}gram_character_fraction": real(
+            f"characters of {n}-grams that occur twice or more / of all {n}-grams, overlapping ones each in full, "
+            f"as Dolma's `fraction_of_characters_in_duplicate_{n}grams`"
+        ),
+    }
+
+
+class GopherRepetition(Tagger):
+    """Repetition signals; 0 for a document without lines, words, or enough words for an n-gram."""
+
+    version = 1
+    fields = {
+        **_LINE_FIELDS,
+        **{name: field for n in ngrams.TOP for name, field in _top_fields(n).items()},
+        **{name: field for n in ngrams.REPEATED for name, field in _repeated_fields(n).items()},
+        **_DOLMA_LINE_FIELDS,
+    }
+
+    def tag(self, batch: Batch) -> dict[str, Any]:
+        index = batch.words
+        top, repeated, letters = ngrams.ngram_signals(index.hashes, index.chars, index.offsets, ngrams.MOST_SLOTS)
+        values = _line_values(batch, letters)
+        for position, n in enumerate(ngrams.TOP):
+            values.update(_top_values(n, top[:, position], letters))
+        for position, n in enumerate(ngrams.REPEATED):
+            values.update(_repeated_values(n, repeated[:, position], letters))
+        return values
+
+
+def _line_values(batch: Batch, letters: Counts) -> dict[str, Any]:
+    index, word = batch.lines, batch.words
+    found = duplicates.duplicate_signals(
+        index.starts, index.ends, index.chars, index.hashes, index.offsets, word.starts, word.offsets, ngrams.MOST_SLOTS
+    )
+    lines, paragraphs, dolma = (
+        found[duplicates.LINES :],
+        found[duplicates.PARAGRAPHS :],
+        found[duplicates.DOLMA_LINES :],
+    )
+    return {
+        "duplicate_line_fraction": ratio(lines[1], lines[0]),
+        "duplicate_line_character_fraction": ratio(lines[2], batch.char_counts),
+        "duplicate_paragraph_fraction": ratio(paragraphs[1], paragraphs[0]),
+        "duplicate_paragraph_character_fraction": ratio(paragraphs[2], batch.char_counts),
+        "dolma_duplicate_line_fraction": ratio(dolma[1], dolma[0]),
+        "dolma_v1_duplicate_line_fraction": ratio(dolma[3], np.diff(index.offsets)),
+        "dolma_duplicate_line_character_fraction": ratio(dolma[2], letters),
+    }
+
+
+def _top_values(n: int, top: Counts, letters: Counts) -> dict[str, Any]:
+    occurrences, characters = top[:, ngrams.OCCURRENCES], top[:, ngrams.GRAM_CHARACTERS]
+    return {
+        f"top_{n}gram_character_fraction": ratio(top[:, ngrams.COVERED], letters),
+        f"top_{n}gram_occurrences": occurrences,
+        f"top_{n}gram_characters": characters,
+        f"dolma_top_{n}gram_character_fraction": ratio(occurrences * characters, letters),
+    }
+
+
+def _repeated_values(n: int, repeated: Counts, letters: Counts) -> dict[str, Any]:
+    copies, grams = repeated[:, ngrams.ALL_COPIES], repeated[:, ngrams.ALL_GRAMS]
+    return {
+        f"duplicate_{n}gram_character_fraction": ratio(repeated[:, ngrams.REPEATS], letters),
+        f"dolma_duplicate_{n}gram_character_fraction": ratio(copies, grams),
+    }

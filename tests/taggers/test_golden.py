@@ -1,0 +1,38 @@
+"""Outputs of fifty hand-made documents, pinned: whatever changes one of them must raise the tagger's version.
+
+After such a change: python tests/taggers/test_golden.py
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from dolma_pipe.batch import make_batch
+from dolma_pipe.tagger import load
+
+DOCUMENTS = Path(__file__).with_name("golden_documents.json")
+VALUES = Path(__file__).with_name("golden_values.json")
+TAGGERS = ("gopher", "gopher_repetition", "c4", "length")
+
+
+def measured(name: str) -> dict[str, Any]:
+    """Version and every field's values over the documents."""
+    tagger = load(name)
+    values = tagger.tag(make_batch(json.loads(DOCUMENTS.read_text("utf-8"))))
+    columns = {field: pa.array(values[field], kind.type).to_pylist() for field, kind in tagger.fields.items()}
+    return {"version": tagger.version, "fields": columns}
+
+
+@pytest.mark.parametrize("name", TAGGERS)
+def test_outputs_change_only_with_the_version(name: str) -> None:
+    assert measured(name) == json.loads(VALUES.read_text("utf-8"))[name]
+
+
+if __name__ == "__main__":
+    lines = ",\n".join(f'"{name}": {json.dumps(measured(name))}' for name in TAGGERS)
+    VALUES.write_text("{\n" + lines + "\n}\n", "utf-8")
