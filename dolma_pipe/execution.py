@@ -183,7 +183,8 @@ class _Run:
         if not self._warm:
             if kernels.is_cold():
                 self.on_event(Message("compiling kernels (once per machine and version)"))
-            self.stage.warm()
+            if said := self.stage.warm():
+                self.on_event(Message(said))
             self._warm = True
 
     def _check_bad(self, phase: str) -> None:

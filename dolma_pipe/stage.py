@@ -77,8 +77,8 @@ class Stage:
         """Do one task: read its inputs, write its outputs through `work`."""
         raise NotImplementedError
 
-    def warm(self) -> None:
-        """Compile kernels and load models once, in the parent, before workers start."""
+    def warm(self) -> str | None:
+        """Compile kernels and load models once, in the parent, before workers start; what it returns is said."""
 
     def scratch_folders(self) -> list[str]:
         """Folders to remove once everything is done."""

@@ -1,0 +1,308 @@
+"""Raw files in, documents out: text and code (a document a file), HTML, JSON lines, Parquet.
+
+Every file ends as documents, as a `Bad` row (it should have been a document and
+cannot be) or as a `Skipped` file (it never was text, or is empty); nothing else
+can happen to it. The id of a loose file is its path relative to the input folder.
+"""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+import os
+import posixpath
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+
+from dolma_pipe import storage
+from dolma_pipe.errors import ConfigError, DataError, DependencyError
+from dolma_pipe.records import Fields, as_document, decode_record
+from dolma_pipe.shards import MAX_RAW, BadRow
+from dolma_pipe.streams import Decompressed
+
+RECORDS = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz", ".json.gz", ".jsonl.zst", ".ndjson.zst", ".json.zst")
+HTML = (".html", ".htm", ".xhtml")
+PROSE = (".txt", ".text", ".md", ".markdown", ".rst", ".adoc", ".org", ".tex")
+LANGUAGES = {
+    ".c": "c", ".h": "c", ".cc": "c++", ".cpp": "c++", ".cxx": "c++", ".hpp": "c++", ".cu": "cuda", ".cs": "c#",
+    ".css": "css", ".go": "go", ".hs": "haskell", ".java": "java", ".js": "javascript", ".jsx": "javascript",
+    ".mjs": "javascript", ".jl": "julia", ".json": "json", ".kt": "kotlin", ".lua": "lua", ".ml": "ocaml",
+    ".php": "php", ".pl": "perl", ".pm": "perl", ".py": "python", ".pyi": "python", ".pyx": "cython", ".r": "r",
+    ".rb": "ruby", ".rs": "rust", ".scala": "scala", ".sh": "shell", ".bash": "shell", ".sql": "sql",
+    ".swift": "swift", ".toml": "toml", ".ts": "typescript", ".tsx": "typescript", ".yaml": "yaml", ".yml": "yaml",
+}  # fmt: skip
+SNIFF_BYTES = 8192
+FORMATS = ("auto", "text", "html", "records", "parquet")
+
+
+class RawFile(NamedTuple):
+    """One input file; `name` is relative to the folder that holds all inputs, `path` opens it."""
+
+    name: str
+    path: str
+    format: str
+
+
+class Bad(NamedTuple):
+    """A row, or a whole file, that should have been a document."""
+
+    row: BadRow
+
+
+class Skipped(msgspec.Struct, frozen=True):
+    """A file that holds no document, and why."""
+
+    file: str
+    reason: str
+    bytes: int
+
+
+class Found(NamedTuple):
+    """A document, and the line (1 for a whole file; a Parquet row counts as a line) it came from."""
+
+    line: int
+    document: dict[str, Any]
+
+
+Outcome = Found | Bad | Skipped
+
+
+def suffix(name: str) -> str:
+    """The extension that says what a file holds: lower case, without .gz or .zst."""
+    stem = name.lower().removesuffix(".gz").removesuffix(".zst")
+    return posixpath.splitext(stem)[1]
+
+
+def format_of(name: str) -> str:
+    """What a file is by its name; "unknown" files are text if their bytes are."""
+    if name.lower().endswith(RECORDS):
+        return "records"
+    extension = suffix(name)
+    if extension == ".parquet":
+        return "parquet"
+    if extension in HTML:
+        return "html"
+    return "text" if extension in PROSE or extension in LANGUAGES else "unknown"
+
+
+class InputReader:
+    """What one raw file holds; iterate once. Afterwards `size` and `hash` are those of the stored file."""
+
+    def __init__(self, file: RawFile, fields: Fields, max_document_bytes: int) -> None:
+        self.file = file
+        self.size = 0
+        self.hash = ""
+        self._fields = fields
+        self._max = max_document_bytes
+
+    def __iter__(self) -> Iterator[Outcome]:
+        if self.file.format == "parquet":
+            return self._parquet()
+        return self._records() if self.file.format == "records" else self._whole()
+
+    def _bad(self, reason: str, raw: bytes, line: int = 1, offset: int = 0, length: int | None = None) -> Bad:
+        kept = base64.b64encode(raw[:MAX_RAW]).decode()
+        return Bad(BadRow(self.file.name, line, offset, len(raw) if length is None else length, reason, kept))
+
+    # A document a file
+
+    def _whole(self) -> Iterator[Outcome]:
+        data, length, fault = self._content()
+        if fault is None and not length:
+            yield Skipped(self.file.name, "empty", 0)
+            return
+        problem = fault or self._problem(data, length)
+        if problem is None:
+            yield self._document(data)
+        elif self.file.format == "unknown" and fault is None and length <= self._max:
+            yield Skipped(self.file.name, f"binary: {problem}", length)
+        else:
+            yield self._bad(problem, data, length=length)
+
+    def _content(self) -> tuple[bytes, int, str | None]:
+        """The decompressed bytes (at most one chunk more than are allowed), how many there are, why they end early."""
+        stream = Decompressed(self.file.path)
+        chunks: list[bytes] = []
+        length = 0
+        for chunk in stream:
+            if length <= self._max:
+                chunks.append(chunk)
+            length += len(chunk)
+        self.size, self.hash = stream.size, stream.hash
+        return b"".join(chunks), length, stream.fault
+
+    def _problem(self, data: bytes, length: int) -> str | None:
+        """Why these bytes are not the text of a document, or None."""
+        if length > self._max:
+            return self._too_long(length)
+        if self.file.format == "html":
+            return None
+        nul = data.find(b"\0", 0, SNIFF_BYTES if self.file.format == "unknown" else None)
+        if nul >= 0:
+            return f"a NUL byte at byte {nul}"
+        try:
+            data.decode()
+        except UnicodeDecodeError as error:
+            return f"invalid UTF-8 at byte {error.start}"
+        return None
+
+    def _document(self, data: bytes) -> Outcome:
+        name = self.file.name
+        metadata: dict[str, Any] = {"path": name}
+        if extension := suffix(name):
+            metadata["extension"] = extension
+        if extension in LANGUAGES:
+            metadata["language"] = LANGUAGES[extension]
+        if self.file.format == "html":
+            text, title = html_text(data)
+            if title:
+                metadata["title"] = title
+        else:
+            text = data.decode("utf-8-sig")
+        return Found(1, {"id": name, "text": text, "metadata": metadata})
+
+    # JSON lines
+
+    def _records(self) -> Iterator[Outcome]:
+        stream = Decompressed(self.file.path)
+        number, end, told = 0, 0, False
+        for number, offset, line, length in _lines(stream, self._max):
+            end = offset + length
+            if stream.fault is not None and not line.endswith(b"\n"):
+                told = True
+                yield self._bad(stream.fault, line, number, offset, length)
+            elif length > self._max:
+                yield self._bad(self._too_long(length), line, number, offset, length)
+            elif line.strip(b" \t\r\n"):
+                yield self._record(line.rstrip(b"\r\n"), number, offset)
+        if stream.fault is not None and not told:
+            yield self._bad(stream.fault, b"", number + 1, end)
+        self.size, self.hash = stream.size, stream.hash
+
+    def _record(self, line: bytes, number: int, offset: int) -> Outcome:
+        try:
+            return Found(number, decode_record(line, self._fields, f"{self.file.name}#{number}"))
+        except ValueError as error:
+            return self._bad(str(error), line, number, offset)
+
+    # Parquet
+
+    def _parquet(self) -> Iterator[Outcome]:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        self.size, self.hash = storage.size(self.file.path), storage.content_hash(self.file.path)
+        number = 0
+        try:
+            with storage.open_read(self.file.path) as stream:
+                for batch in pq.ParquetFile(stream).iter_batches(batch_size=1024):
+                    for row in batch.to_pylist():
+                        number += 1
+                        yield self._row(row, number)
+        except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
+            yield self._bad(f"not readable Parquet after row {number}: {error}".splitlines()[0], b"", number + 1)
+
+    def _row(self, row: dict[str, Any], number: int) -> Outcome:
+        try:
+            document = as_document(_plain_row(row), self._fields, f"{self.file.name}#{number}")
+        except (ValueError, TypeError) as error:
+            return self._bad(str(error), b"", number)
+        length = len(document["text"].encode())
+        if length > self._max:
+            return self._bad(self._too_long(length), b"", number, 0, length)
+        return Found(number, document)
+
+    def _too_long(self, length: int) -> str:
+        return f"longer than max_document_bytes ({length:,} > {self._max:,})"
+
+
+def _plain_row(row: dict[str, Any]) -> dict[str, Any]:
+    """A Parquet row as JSON would have it: no nulls, dates as ISO 8601, `metadata` decoded."""
+    if isinstance(row.get("metadata"), str):
+        row["metadata"] = json.loads(row["metadata"])
+    return msgspec.to_builtins({name: value for name, value in row.items() if value is not None})
+
+
+def _lines(stream: Decompressed, limit: int) -> Iterator[tuple[int, int, bytes, int]]:
+    """Number, offset, bytes and length of every line; of a line longer than `limit` only its head is held."""
+    number, offset, held, length = 1, 0, bytearray(), 0
+    for chunk in stream:
+        start = 0
+        while (end := chunk.find(b"\n", start) + 1) > 0:
+            held += chunk[start:end] if length <= limit else b"\n"
+            length += end - start
+            yield number, offset, bytes(held), length
+            number, offset, held, length, start = number + 1, offset + length, bytearray(), 0, end
+        if length <= limit:
+            held += chunk[start:]
+        length += len(chunk) - start
+        if length > limit:
+            del held[MAX_RAW:]
+    if length:
+        yield number, offset, bytes(held), length
+
+
+def html_text(data: bytes) -> tuple[str, str]:
+    """Text and title of an HTML page, in the encoding it declares or seems to have."""
+    html, html2text, encoding = _resiliparse()
+    tree = html.HTMLTree.parse_from_bytes(data, encoding.detect_encoding(data, html5_compatible=True))
+    return html2text.extract_plain_text(tree, preserve_formatting=True), tree.title or ""
+
+
+def html_version() -> str:
+    """The release of the library that finds the text of a page; another release may find another text."""
+    _resiliparse()
+    from importlib.metadata import version
+
+    return version("resiliparse")
+
+
+def _resiliparse() -> tuple[Any, Any, Any]:
+    try:
+        from resiliparse.extract import html2text
+        from resiliparse.parse import encoding, html
+    except ImportError as error:
+        raise DependencyError("resiliparse", "web", "reading HTML") from error
+    return html, html2text, encoding
+
+
+def find_files(inputs: list[str], file_format: str) -> list[RawFile]:
+    """The files of all inputs (a folder counts with all below it, without names that begin with a dot), by name.
+
+    Names are relative to the deepest folder that holds all inputs: for one folder, to that folder. Unlike in a data
+    set, names that begin with `_` are data here: `__init__.py` is a document.
+    """
+    if file_format not in FORMATS:
+        raise ConfigError(f"format: {file_format!r} is not one of {', '.join(FORMATS)}")
+    paths = [path for place in inputs for path in _below(place)]
+    twice = next((path for path, times in Counter(paths).items() if times > 1), None)
+    if twice is not None:
+        raise ConfigError(f"{twice}: is in two of the inputs; name it once")
+    base = _common_folder([place if not storage.is_file(place) else storage.parent(place) for place in inputs])
+    files: list[RawFile] = []
+    for path in paths:
+        name = "/".join(_parts(path)[base:])
+        files.append(RawFile(name, path, format_of(name) if file_format == "auto" else file_format))
+    return sorted(files, key=lambda file: file.name.encode())
+
+
+def _below(place: str) -> list[str]:
+    if storage.is_file(place):
+        return [place]
+    if not storage.exists(place):
+        raise DataError(f"{place}: no such file or folder")
+    return [storage.join(place, name) for name in storage.listing(place, hidden=".")]
+
+
+def _common_folder(folders: list[str]) -> int:
+    """How many leading path parts all folders share."""
+    columns = zip(*(_parts(folder) for folder in folders), strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda column: len(set(column)) == 1, columns))
+
+
+def _parts(path: str) -> list[str]:
+    return (path if storage.is_remote(path) else os.path.abspath(path)).rstrip("/").split("/")

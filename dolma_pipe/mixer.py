@@ -1,0 +1,135 @@
+"""What a step of a mix is, and how one is found by name.
+
+A step does nothing itself. It says what shall happen, in the small vocabulary
+below, and the mix does it for all steps at once: every rule is evaluated for
+every document, the best copy of a cluster is sought among those that passed,
+all edits are merged and applied once, and what remains is split and sampled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, TypeVar
+
+import msgspec
+
+from dolma_pipe import storage
+from dolma_pipe.config import Config, convert
+from dolma_pipe.errors import ConfigError
+from dolma_pipe.rules import NAME, Expression
+from dolma_pipe.tagger import find_class
+from dolma_pipe.types import Plain
+
+
+class Edit(msgspec.Struct, frozen=True):
+    """Spans of one attribute (code points of the original text) that are replaced; an empty text removes them.
+
+    Spans with a score below `min_score` are left alone.
+    """
+
+    set_name: str
+    field: str
+    text: str = ""
+    min_score: float | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.set_name}.{self.field}"
+
+
+class Dedup(msgspec.Struct, frozen=True):
+    """One copy stays of every cluster of the set `by`: the one for which `prefer` is largest, else the first.
+
+    `latest` compares the documents' `created` instead. `scope` says whether clusters reach over the sources
+    of the mix or end at each source.
+    """
+
+    by: str
+    prefer: Expression | None = None
+    latest: bool = False
+    scope: Literal["mix", "source"] = "mix"
+
+
+class KeepAfter(msgspec.Struct, frozen=True):
+    """What an edited text must still be to stay."""
+
+    min_characters: int
+
+
+class Split(msgspec.Struct, frozen=True):
+    """Held-out documents: a fraction of them, or as many as hold `bytes` of text."""
+
+    name: str
+    fraction: float | None = None
+    bytes: int | None = None
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """How often a document is taken: `epochs` times (a rate is below 1), or for a share of the budget."""
+
+    epochs: float | None = None
+    share: float | None = None
+    max_epochs: float = 1.0
+
+
+Part = Expression | Edit | Dedup | KeepAfter | Split | Sample
+
+
+class Step:
+    """Base of all steps. `value` is what the YAML says below the step's name, `file` where it says so.
+
+    A subclass implements `parts`; it raises `ConfigError` for a value that makes no sense.
+    """
+
+    def __init__(self, value: Plain, file: str) -> None:
+        self.value = value
+        self.file = file
+
+    def parts(self) -> Sequence[Part]:
+        """What shall happen."""
+        raise NotImplementedError
+
+    @property
+    def where(self) -> str:
+        """The file and the step, for messages."""
+        return f"{self.file}: {type(self).__name__.lower()}"
+
+    def beside(self, path: str) -> str:
+        """A path that is given relative to the mix file."""
+        return (
+            path if path.startswith("/") or storage.is_remote(path) else storage.join(storage.parent(self.file), path)
+        )
+
+
+def load_step(value: Plain, file: str) -> Step:
+    """The step that one entry of `steps` names: `{keep: gopher}`, `{"acme.mix:Hate": {...}}`."""
+    if not isinstance(value, dict) or len(value) != 1:  # pyright: ignore[reportUnknownArgumentType]
+        raise ConfigError(f"{file}: steps: expected one step by its name, as in '- keep: gopher', found {value!r}")
+    name, inner = next(iter(value.items()))  # pyright: ignore[reportUnknownVariableType]
+    kind: type[Step] = find_class(str(name), "mixers", Step)  # pyright: ignore[reportUnknownArgumentType]
+    return kind(inner, file)
+
+
+C = TypeVar("C", bound=Config)
+
+
+def settings(step: Step, kind: type[C]) -> C:
+    """The step's value as a typed struct."""
+    if not isinstance(step.value, Mapping):
+        raise ConfigError(f"{step.where}: expected settings, as in {{name: value}}, found {step.value!r}")
+    return convert(step.value, kind, step.where)
+
+
+def attribute(step: Step, path: str) -> tuple[str, str]:
+    """`SET.FIELD` in two."""
+    set_name, dot, field = path.partition(".")
+    if not dot or not set_name or not field:
+        raise ConfigError(f"{step.where}: {path!r} is not an attribute; write SET.FIELD, as in pii.email")
+    return set_name, field
+
+
+def folder_name(step: Step, name: str) -> str:
+    """A name that can be a folder's."""
+    if not NAME.fullmatch(name):
+        raise ConfigError(f"{step.where}: {name!r} cannot name a folder; use letters, digits, '_', '-' and '.'")
+    return name

@@ -1,0 +1,44 @@
+"""The YAML of a mix: the only place with thresholds."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from dolma_pipe.config import Config
+from dolma_pipe.types import Plain
+
+
+class Budget(Config, frozen=True):
+    """What the shares are shares of: `bytes` of UTF-8 text as written.
+
+    `on_shortfall` says what happens when a source offers less than its target: `error` says by how much, `cap`
+    takes what there is, `redistribute` lets the other shared sources make up for it as far as they can.
+    """
+
+    bytes: int | None = None
+    tokens: int | None = None
+    tokenizer: str | None = None
+    on_shortfall: Literal["error", "cap", "redistribute"] = "error"
+
+
+class SourceConfig(Config, frozen=True):
+    """One source: documents of a data set, the attribute sets its steps read, and the steps."""
+
+    name: str
+    dataset: str
+    include: list[str] = []
+    exclude: list[str] = []
+    attributes_from: str | None = None
+    attributes: list[str] = []
+    steps: list[Plain] = []
+
+
+class MixConfig(Config, frozen=True):
+    """All of a mix. `to` and `dataset` are relative to the working directory, recipe files to the mix file."""
+
+    to: str
+    sources: list[SourceConfig]
+    seed: int = 0
+    budget: Budget | None = None
+    keep_rejected: bool = False
+    max_bad_fraction: float = 0.01

@@ -1,0 +1,136 @@
+"""Edits of one batch: spans of several attributes gathered, checked, merged and applied at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dolma_pipe.batch import Batch, make_batch
+from dolma_pipe.errors import DataError
+from dolma_pipe.kernels.spans import merge_spans, replace_regions
+from dolma_pipe.kernels.utf8 import chars_to_bytes
+from dolma_pipe.mixer import Edit
+
+Int64s = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+
+class Spans(NamedTuple):
+    """Spans of a batch, flat: index of the document, code points, and which edit wants them."""
+
+    documents: Int64s
+    starts: Int64s
+    ends: Int64s
+    edits: Int64s
+
+
+class Edited(NamedTuple):
+    """Texts of the documents that changed (`rows` ascend), regions replaced in each; spans and documents per edit."""
+
+    rows: Int64s
+    texts: list[str]
+    regions: Int64s
+    spans: dict[str, int]
+    documents: dict[str, int]
+
+
+class Editor:
+    """A source's edits, ready to be applied to batches."""
+
+    def __init__(self, edits: Sequence[Edit]) -> None:
+        self.edits = list(edits)
+        encoded = [edit.text.encode() for edit in edits]
+        self._texts = np.frombuffer(b"".join(encoded), np.uint8)
+        self._text_offsets = np.zeros(len(encoded) + 1, np.int64)
+        np.cumsum([len(text) for text in encoded], out=self._text_offsets[1:])
+
+    def apply(self, batch: Batch, attributes: Mapping[str, pa.StructArray], wanted: Bools) -> Edited:
+        """The wanted documents with all edits applied; `attributes` are the batch's rows of each set."""
+        spans = self._gather(batch, attributes, wanted)
+        counts = np.bincount(spans.edits, minlength=len(self.edits))
+        touched = [len(np.unique(spans.documents[spans.edits == index])) for index in range(len(self.edits))]
+        names = [edit.name for edit in self.edits]
+        rows, texts, regions = self._replace(batch, spans)
+        found = dict(zip(names, counts.tolist(), strict=True))
+        return Edited(rows, texts, regions, found, dict(zip(names, touched, strict=True)))
+
+    def _gather(self, batch: Batch, attributes: Mapping[str, pa.StructArray], wanted: Bools) -> Spans:
+        parts = [
+            _spans_of(edit, index, attributes[edit.set_name], batch, wanted) for index, edit in enumerate(self.edits)
+        ]
+        spans = Spans(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+        order = np.lexsort((spans.starts, spans.documents))
+        return Spans(*(column[order] for column in spans))
+
+    def _replace(self, batch: Batch, spans: Spans) -> tuple[Int64s, list[str], Int64s]:
+        documents, starts, ends, edits = merge_spans(*spans)
+        rows, regions = np.unique(documents, return_counts=True)
+        positions = np.column_stack((starts, ends)).ravel()
+        at = chars_to_bytes(batch.data, batch.offsets, np.repeat(documents, 2), positions).reshape(-1, 2)
+        if (at < 0).any():
+            self._outside(batch, spans, int(documents[np.flatnonzero((at < 0).any(axis=1))[0]]))
+        merged = (documents, np.ascontiguousarray(at[:, 0]), np.ascontiguousarray(at[:, 1]), edits)
+        out, offsets = replace_regions(batch.data, batch.offsets, rows, merged, self._texts, self._text_offsets)
+        whole, bounds = out.tobytes(), offsets.tolist()
+        return rows, [whole[bounds[i] : bounds[i + 1]].decode() for i in range(len(rows))], regions
+
+    def _outside(self, batch: Batch, spans: Spans, row: int) -> None:
+        characters = int(batch.char_counts[row])
+        mine = (spans.documents == row) & ((spans.ends > characters) | (spans.starts < 0))
+        index = int(np.flatnonzero(mine)[0])
+        raise DataError(
+            f"{self.edits[spans.edits[index]].name}: span {spans.starts[index]} to {spans.ends[index]} of document "
+            f"{batch.ids[row].as_py()!r} in {batch.shard} lies outside its {characters} characters; tag it again"
+        )
+
+
+def _spans_of(edit: Edit, index: int, attribute: pa.StructArray, batch: Batch, wanted: Bools) -> Spans:
+    """The spans of one edit that are not empty, of the wanted documents."""
+    column: Any = pc.struct_field(attribute, edit.field)  # pyright: ignore[reportAttributeAccessIssue]
+    unmeasured = wanted & np.asarray(column.is_null())
+    if unmeasured.any():
+        name = batch.ids[int(np.flatnonzero(unmeasured)[0])].as_py()
+        raise DataError(
+            f"{edit.name} was not measured for document {name!r} of {batch.shard}, which passes every rule; "
+            "widen the tagger's only_where, or drop such documents by a rule"
+        )
+    values: Any = column.flatten()
+    documents = np.repeat(np.arange(len(column)), np.asarray(column.value_lengths().fill_null(0)))
+    starts = np.asarray(values.field("start")).astype(np.int64)
+    ends = np.asarray(values.field("end")).astype(np.int64)
+    if (ends < starts).any():
+        at = int(np.flatnonzero(ends < starts)[0])
+        name = batch.ids[int(documents[at])].as_py()
+        raise DataError(
+            f"{edit.name}: span {starts[at]} to {ends[at]} of document {name!r} in {batch.shard} ends before it starts"
+        )
+    chosen = wanted[documents] & (ends > starts)
+    if edit.min_score is not None:
+        chosen &= np.asarray(values.field("score")) >= edit.min_score
+    documents, starts, ends = documents[chosen].astype(np.int64), starts[chosen], ends[chosen]
+    return Spans(documents, starts, ends, np.full(len(documents), index, np.int64))
+
+
+_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def replace_text(line: bytes | memoryview, text: str) -> bytes:
+    """A document's JSON line with another text; every other value keeps its bytes and its place."""
+    fields: dict[str, Any] = _decoder.decode(line)
+    fields["text"] = text
+    return msgspec.json.encode(fields)
+
+
+def warm() -> None:
+    """Compile the kernels that edits need."""
+    kind = pa.list_(pa.struct({"start": pa.int32(), "end": pa.int32(), "score": pa.float64()}))
+    spans = pa.array([[{"start": 0, "end": 1, "score": 1.0}]], kind)
+    Editor([Edit("a", "b")]).apply(
+        make_batch(["ab"]), {"a": pa.StructArray.from_arrays([spans], names=["b"])}, np.ones(1, np.bool_)
+    )

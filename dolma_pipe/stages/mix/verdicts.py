@@ -1,0 +1,193 @@
+"""Verdicts: what the rules say about every document of a shard, and what later phases need to know of it.
+
+A verdict file is an attribute set of its own, row beside row, in the scratch folder. It is made from attributes
+alone where they suffice; the documents are read only if a decision needs their text (see `Source.measured`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dolma_pipe import rules
+from dolma_pipe.attributes import AttributeReader, AttributeWriter
+from dolma_pipe.batch import Batch
+from dolma_pipe.errors import AlignmentError
+from dolma_pipe.shards import DocumentReader, Shard
+from dolma_pipe.stage import Work
+from dolma_pipe.stages.mix.editing import Editor
+from dolma_pipe.stages.mix.sources import Source, preference, schema_of
+
+SET = "verdict"
+BATCH_BYTES = 8 << 20
+FINE, EMPTY, SHORT = 0, 1, 2
+"""What became of an edited text: something is left, nothing is, less than `keep_after` asks for."""
+
+Structs = dict[str, pa.StructArray]
+Array = npt.NDArray[Any]
+
+
+class Rows(NamedTuple):
+    """Rows of one shard: ids and attributes, and the documents where they were read."""
+
+    ids: pa.Array
+    attributes: Structs
+    batch: Batch | None
+
+
+class Judge:
+    """Makes the verdicts of one shard."""
+
+    def __init__(self, source: Source, shard: Shard) -> None:
+        self.source, self.shard = source, shard
+        self.readers = {
+            name: AttributeReader(source.attribute_file(name, shard), name, fields)
+            for name, fields in source.verdict_fields.items()
+        }
+        types = {name: reader.types for name, reader in self.readers.items()}
+        self.evaluator = rules.evaluator(source.expressions, schema_of(source, types))
+        self.editor = Editor(source.edits) if source.measured and source.edits else None
+        self.documents: DocumentReader | None = None
+        self.clustered = [0] * len(source.dedups)
+
+    def write(self, stream: Any, work: Work) -> None:
+        """Judge every document of the shard and write the verdicts."""
+        types = verdict_types(self.source)
+        writer = AttributeWriter(stream, SET, types, {}, nullable=True)
+        for rows in self._rows():
+            verdict = self._judge(rows)
+            writer.write(rows.ids, verdict)
+            work.progress(len(rows.ids), len(rows.batch.data) if rows.batch and self.source.measured else 0)
+            self._count(verdict)
+        writer.close(measured=self._measured())
+        work.fact("clustered", self.clustered)
+
+    def _rows(self) -> Iterator[Rows]:
+        if not self.source.reads_documents:
+            yield from self._attribute_rows()
+            return
+        columns = dict.fromkeys(("id", *(("text",) if self.source.measured else ()), *self.source.plain))
+        self.documents = DocumentReader(self.shard, tuple(columns), batch_bytes=BATCH_BYTES)
+        for batch in self.documents:
+            yield Rows(batch.ids, {name: reader.read(batch.ids) for name, reader in self.readers.items()}, batch)
+        for reader in self.readers.values():
+            reader.finish(self.documents.hash, self.documents.bad_rows)
+
+    def _attribute_rows(self) -> Iterator[Rows]:
+        first, *others = self.readers.values()
+        while (ids := first.upcoming()) is not None:
+            yield Rows(ids, {name: reader.read(ids) for name, reader in self.readers.items()}, None)
+        for reader in others:
+            if reader.upcoming() is not None:
+                raise AlignmentError(
+                    f"{reader.path}: more rows than {first.path} ({reader.rows} and {first.rows}); tag it again"
+                )
+
+    def _measured(self) -> dict[str, Any]:
+        """Attribute file -> hash of the document shard that it describes; they must all describe one."""
+        hashes = {reader.path: reader.about.get("shard", {}).get("hash") for reader in self.readers.values()}
+        known = {path: found for path, found in hashes.items() if found is not None}
+        if len(set(known.values())) > 1:
+            one, other = next((a, b) for a in known for b in known if known[a] != known[b])
+            raise AlignmentError(
+                f"{one} and {other} were measured on different versions of {self.shard.path}; tag it again"
+            )
+        if self.documents is not None:
+            known[self.shard.path] = self.documents.hash
+        return known
+
+    def _judge(self, rows: Rows) -> dict[str, Any]:
+        source = self.source
+        values = self.evaluator.evaluate(self._table(rows), self.shard.path)
+        verdict: dict[str, Any] = {f"rule{i}": values[i] for i in range(len(source.rules))}
+        passed = (
+            np.logical_and.reduce(values[: len(source.rules)]) if source.rules else np.ones(len(rows.ids), np.bool_)
+        )
+        verdict["passed"] = passed
+        preferred = iter(values[len(source.rules) :])
+        for number, dedup in enumerate(source.dedups):
+            found = rows.attributes[dedup.by]
+            verdict[f"cluster{number}"] = _field(found, "cluster").cast(pa.string())
+            verdict[f"rank{number}"] = _field(found, "rank").cast(pa.int64()).fill_null(0)
+            if preference(dedup) is not None:
+                verdict[f"prefer{number}"] = next(preferred)
+        if source.measured and rows.batch is not None:
+            verdict |= self._measure(rows.batch, rows.attributes, passed)
+        return verdict
+
+    def _count(self, verdict: dict[str, Any]) -> None:
+        for number in range(len(self.clustered)):
+            in_cluster = ~np.asarray(verdict[f"cluster{number}"].is_null())
+            self.clustered[number] += int((in_cluster & verdict["passed"]).sum())
+
+    def _table(self, rows: Rows) -> pa.Table:
+        columns: dict[str, Any] = {"id": rows.ids}
+        if rows.batch is not None:
+            columns |= {name: rows.batch.columns.column(name) for name in self.source.plain}
+        for name, fields in self.source.judged.items():
+            columns[name] = _narrow(rows.attributes[name], fields)
+        return pa.table(columns)
+
+    def _measure(self, batch: Batch, attributes: Structs, passed: Array) -> dict[str, Array]:
+        """Bytes of each text as it would be written, and whether enough of it would be left."""
+        sizes = np.diff(batch.offsets)
+        after = np.zeros(len(batch), np.int8)
+        if self.editor is not None:
+            edited = self.editor.apply(batch, attributes, passed)
+            sizes[edited.rows] = [len(text.encode()) for text in edited.texts]
+            after[edited.rows] = [remains(text, self.source.keep_after) for text in edited.texts]
+        return {"bytes": sizes, "after": after}
+
+
+def remains(text: str, keep_after: int) -> int:
+    """What became of an edited text."""
+    if not text or text.isspace():
+        return EMPTY
+    return SHORT if len(text) < keep_after else FINE
+
+
+def _field(struct: pa.StructArray, name: str) -> pa.Array:
+    return pc.struct_field(struct, name)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _narrow(struct: pa.StructArray, fields: Sequence[str]) -> pa.StructArray:
+    """The struct with these fields only: DuckDB would convert every other one too."""
+    if [field.name for field in struct.type] == list(fields):
+        return struct
+    kinds = [struct.type.field(struct.type.get_field_index(name)) for name in fields]
+    return pa.StructArray.from_arrays([struct.field(name) for name in fields], fields=kinds, mask=struct.is_null())
+
+
+def verdict_types(source: Source) -> dict[str, pa.DataType]:
+    """The columns of a source's verdict files."""
+    types: dict[str, pa.DataType] = {f"rule{index}": pa.bool_() for index in range(len(source.rules))}
+    types["passed"] = pa.bool_()
+    for number, dedup in enumerate(source.dedups):
+        types |= {f"cluster{number}": pa.string(), f"rank{number}": pa.int64()}
+        if preference(dedup) is not None:
+            types[f"prefer{number}"] = pa.float64()
+    return types | ({"bytes": pa.int64(), "after": pa.int8()} if source.measured else {})
+
+
+def read_columns(path: str, names: Sequence[str]) -> dict[str, pa.Array]:
+    """Whole columns of a verdict file (not the ids)."""
+    reader = AttributeReader(path, SET, names)
+    parts: dict[str, list[pa.Array]] = {name: [] for name in names}
+    while (ids := reader.upcoming()) is not None:
+        struct = reader.read(ids)
+        for name in names:
+            parts[name].append(struct.field(name))
+    return {name: pa.concat_arrays(found) if found else pa.array([]) for name, found in parts.items()}
+
+
+def read_ids(path: str) -> Iterator[pa.Array]:
+    """The ids of a verdict file, some tens of thousands at a time."""
+    reader = AttributeReader(path, SET, ["passed"])
+    while (ids := reader.upcoming()) is not None:
+        reader.read(ids)
+        yield ids

@@ -1,0 +1,77 @@
+"""Steps: what each says shall happen, and the settings it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dolma_pipe import mixer
+from dolma_pipe.errors import ConfigError
+from dolma_pipe.mixer import load_step
+from dolma_pipe.rules import Expression
+from dolma_pipe.types import Plain
+
+
+def parts(value: Plain, file: str = "mix.yaml") -> list[mixer.Part]:
+    return list(load_step(value, file).parts())
+
+
+def test_keep_takes_rules_by_name() -> None:
+    assert parts({"keep": {"short": "a.b < 3"}}) == [Expression("short", "a.b < 3", "mix.yaml")]
+
+
+def test_keep_takes_a_recipe_beside_the_mix(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("title: t\nsource: s\nrules: {a: {keep: 'x.y > 1', source: s}}\n")
+    assert [rule.name for rule in parts({"keep": "./mine.yaml"}, f"{tmp_path}/mix.yaml")] == ["mine.a"]
+
+
+def test_keep_takes_a_bundled_recipe() -> None:
+    assert any(rule.name.startswith("gopher.") for rule in parts({"keep": "gopher"}))
+
+
+def test_dedup_prefers_the_first_copy_unless_told() -> None:
+    assert parts({"dedup": {"by": "dedup_text"}}) == [mixer.Dedup("dedup_text")]
+    (longest,) = parts({"dedup": {"by": "dedup_text", "prefer": "longest"}})
+    assert longest.prefer.sql == "length.characters"
+    (largest,) = parts({"dedup": {"by": "dedup_text", "prefer": {"max": "quality.score"}, "scope": "source"}})
+    assert (largest.prefer.sql, largest.scope) == ("quality.score", "source")
+
+
+def test_edit_removes_or_replaces() -> None:
+    assert parts({"edit": {"remove": "a.b"}}) == [mixer.Edit("a", "b")]
+    assert parts({"edit": {"replace": ["a.b", "c.d"], "with": "x", "min_score": 0.5}}) == [
+        mixer.Edit("a", "b", "x", 0.5), mixer.Edit("c", "d", "x", 0.5),
+    ]  # fmt: skip
+
+
+def test_sample_and_split_take_one_amount() -> None:
+    assert parts({"sample": {"rate": 0.5}}) == [mixer.Sample(epochs=0.5)]
+    assert parts({"sample": {"share": 3, "max_epochs": 2}}) == [mixer.Sample(share=3.0, max_epochs=2.0)]
+    assert parts({"split": {"name": "held", "bytes": 5}}) == [mixer.Split("held", bytes=5)]
+
+
+@pytest.mark.parametrize(("step", "message"), [
+    ({"keep": []}, "expected a recipe or rules by name"),
+    ({"keep": {"a": 3}}, "expected an SQL expression, found 3"),
+    ({"dedup": {"by": "dedup/text"}}, "not the name of an attribute set"),
+    ({"dedup": {"by": "x", "prefer": "best"}}, "mix.yaml: dedup: .*prefer"),
+    ({"dedup": {"by": "x", "prefr": "first"}}, "unknown key 'prefr'.*did you mean 'prefer'"),
+    ({"edit": {"remove": "a.b", "replace": "c.d"}}, "either 'remove' or 'replace'"),
+    ({"edit": {"replace": "a.b"}}, "'replace' and 'with' belong together"),
+    ({"edit": {"remove": "a.b", "with": "x"}}, "'replace' and 'with' belong together"),
+    ({"edit": {"remove": "email"}}, "'email' is not an attribute; write SET.FIELD"),
+    ({"edit": "pii.email"}, "expected settings"),
+    ({"keep_after": {"min_characters": 0}}, "has no effect"),
+    ({"split": {"name": "a/b", "fraction": 0.1}}, "cannot name a folder"),
+    ({"split": {"name": "a", "fraction": 1.5}}, "not between 0 and 1"),
+    ({"split": {"name": "a"}}, "either 'fraction' or 'bytes'"),
+    ({"sample": {"rate": 2}}, "rate: 2.0 is not between 0 and 1"),
+    ({"sample": {"epochs": 1}}, "has no effect"),
+    ({"sample": {"epochs": 2, "max_epochs": 3}}, "max_epochs has no effect without 'share'"),
+    ({"sample": {"share": 1, "rate": 0.5}}, "give one of 'rate', 'epochs' and 'share'"),
+    ({"sample": {"share": -1}}, "not a positive number"),
+])  # fmt: skip
+def test_settings_without_sense_are_refused(step: Plain, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parts(step)
