@@ -188,7 +188,8 @@ def places(to: str, datasets: list[str]) -> Places:
 def where(to: str) -> dict[str, str]:
     """What lies where, for a reader of the page."""
     parts = {
-        "documents, attributes": "data/", "mixed documents": "mixed/documents/", "held-out documents": f"mixed/splits/{HELD_OUT}/",
+        "documents, attributes": "data/", "attributes": "attributes/", "mixed documents": "mixed/documents/",
+        "held-out documents": f"mixed/splits/{HELD_OUT}/",
         "what became of each": "mixed/mix.lock.json", "tokenizer": "tokenizer/tokenizer.json", "tokens": "tokens/",
         "model, loss by step": "run/", "bits per byte": "bits_per_byte.json", "the pipeline": "pipeline.yaml",
         "its thresholds": "mix.yaml",
@@ -198,10 +199,12 @@ def where(to: str) -> dict[str, str]:
 
 def following(to: str) -> list[str]:
     """Commands to try next."""
+    run = f"dolma-pipe run -c {to}/pipeline.yaml"
     return [
-        f"dolma-pipe run -c {to}/pipeline.yaml                  # nothing to do; change a threshold in {to}/mix.yaml and try again",
-        f"dolma-pipe tag {to}/mixed --taggers length,c4       # measure what was kept",
-        f"dolma-pipe verify {to}/mixed                         # read and hash it all again",
-        f"dolma-pipe train -c {to}/train.yaml --steps 1000    # train longer",
-        "dolma-pipe demo --on DATASET --to mine               # the same on documents of your own",
+        f"{run}    # does nothing, since all is done",
+        f"{run} --set train.steps=400    # trains on from the checkpoint",
+        f"edit {to}/mix.yaml; {run} --set train.to={to}/run2 --set eval.model={to}/run2    # other thresholds",
+        f"dolma-pipe tag {to}/mixed --taggers length,c4    # measures what was kept",
+        f"dolma-pipe verify {to}/mixed    # reads and hashes it all again",
+        "dolma-pipe demo --on DATASET --to mine    # the same on documents of your own",
     ]

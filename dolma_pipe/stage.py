@@ -65,7 +65,7 @@ class Stage:
 
     name: ClassVar[str]
     version: ClassVar[int]
-    phases: ClassVar[tuple[str, ...]]
+    phases: tuple[str, ...]
     home: str
     max_bad_fraction: float = 0.01
 

@@ -108,10 +108,11 @@ class Spec(NamedTuple):
     use: str
     options: dict[str, Plain]
     only_where: str | None = None
+    view: str | None = None
 
 
 def spec(value: str | Mapping[str, Plain]) -> Spec:
-    """`gopher`, `acme.tox:Tox`, or `{name: nsfw, use: fasttext, model: m.bin, only_where: SQL}`."""
+    """`gopher`, `acme.tox:Tox`, or `{name: nsfw, use: fasttext, model: m.bin, only_where: SQL, view: c4}`."""
     if isinstance(value, str):
         name = value.rsplit(":", 1)[-1] if ":" in value else value
         return Spec(_set_name(_snake(name) if ":" in value else name), value, {})
@@ -119,8 +120,8 @@ def spec(value: str | Mapping[str, Plain]) -> Spec:
     name = options.pop("name", None)
     if not isinstance(name, str):
         raise ConfigError(f"taggers: {dict(value)!r} has no name; write {{name: SET, use: TAGGER, ...}}")
-    use, only_where = options.pop("use", name), options.pop("only_where", None)
-    return Spec(_set_name(name), use, options, only_where)
+    use, only_where, view = options.pop("use", name), options.pop("only_where", None), options.pop("view", None)
+    return Spec(_set_name(name), use, options, only_where, view)
 
 
 def _set_name(name: str) -> str:

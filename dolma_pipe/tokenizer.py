@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -66,14 +67,10 @@ class Tokenizer:
 
     def describe(self) -> str:
         """Which implementation encodes, and why."""
-        import gigatoken
-        import tokenizers
-
-        slow = f"tokenizers {tokenizers.__version__}"
+        slow = f"tokenizers {version('tokenizers')}"
         if self._fast is None:
             return f"{slow}, some sixty times slower than gigatoken ({self._reason})"
-        version = getattr(gigatoken, "__version__", "")
-        return f"gigatoken {version}".strip() + f", its ids equal to those of {slow} on {self._reason}"
+        return f"gigatoken {version('gigatoken')}, its ids equal to those of {slow} on {self._reason}"
 
     def encode(self, data: Bytes, offsets: Int64s) -> tuple[UInt32s, Int64s]:
         """Ids of every text `data[offsets[i]:offsets[i + 1]]`, behind one another, and their int64[n + 1] offsets."""

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from dolma_pipe import manifest, storage
+from dolma_pipe import manifest, storage, tokens
 from dolma_pipe.errors import DataError
 from dolma_pipe.manifest import MANIFEST
 
@@ -20,7 +20,7 @@ class Verified(NamedTuple):
 
 
 def verify(folder: str) -> Verified:
-    """Hash every recorded output below a local folder; outputs of scratch phases may be gone."""
+    """Hash every recorded output below a local folder, and read token shards through; scratch outputs may be gone."""
     records = _records(storage.local_path(folder))
     if not records:
         raise DataError(f"{folder}: no records of any stage below it (no folder {MANIFEST}/)")
@@ -34,6 +34,9 @@ def verify(folder: str) -> Verified:
             problem = _problem(storage.join(manifest.root_of(path), output.path), output)
             if problem:
                 problems.append(problem)
+    for path in sorted(Path(folder).rglob(tokens.MANIFEST)):
+        if MANIFEST not in path.parts:
+            problems += tokens.verify(tokens.TokenSet.open(str(path.parent)))
     return Verified(len(records), files, problems)
 
 

@@ -24,7 +24,7 @@ class Upper(Stage):
 
     name: ClassVar[str] = "upper"
     version: ClassVar[int] = 1
-    phases: ClassVar[tuple[str, ...]] = ("upper", "join")
+    phases: tuple[str, ...] = ("upper", "join")
 
     def __init__(self, source: str, home: str, log: str, suffix: str = "", mercy: str = "") -> None:
         self.source, self.home, self.log, self.suffix, self.mercy = source, home, log, suffix, mercy

@@ -1,13 +1,9 @@
 """fastText's features: what a word is, which one it is, and the rows of its character n-grams.
 
 Joulin et al. 2016 ("Bag of Tricks for Efficient Text Classification"); Bojanowski et al. 2017 for the character
-n-grams. The arithmetic is the library's, step by step: rows are added in its order in float32, so a text of megabytes
-comes out as there, rounding included. What is faster: a word's rows are found once per call (words repeat), and a
-vector is added sixteen columns at a time in registers.
-
-A range of bytes is one line. White space is what the library takes for it (space, \\t \\n \\v \\f \\r and NUL, no other),
-a newline within the range included. The word `</s>` ends the line wherever it stands; one is added at its end, as the
-library's Python interface does. Words that begin with `__label__` are ignored.
+n-grams. Decision for decision what the library does: white space is the space, \\t \\n \\v \\f \\r and NUL, no other;
+words that begin with `__label__` are ignored; an n-gram counts characters of `<word>`, and its row is that of its
+32-bit hash's bucket, if the model kept that one.
 """
 
 from __future__ import annotations
@@ -21,32 +17,27 @@ from dolma_pipe.kernels.hashing import hash64, load64
 
 
 class Vocabulary(NamedTuple):
-    """A model's words and n-grams, as what `hidden_vectors` reads.
+    """A model's words and n-grams.
 
-    `slots` (a power of two of them) finds a word of `text[bounds[i]:bounds[i + 1]]` by its hash, -1 is empty; words from
-    `words` on are labels. `rows` gives the row of a bucket after those of the words, -1 none; empty: bucket i has row i.
+    Word i is `text[bounds[i]:bounds[i + 1]]`; those from `words` on are labels. `slots` (a power of two of them, -1 is
+    empty) finds a word by its hash. `end` is the number of `</s>`, or -1, and `end_hash` its hash. `kept[bucket]` is
+    the row of a bucket, counted from the last word's, or -1; when `kept` is empty, every bucket has its own. Character
+    n-grams have `min_chars` to `max_chars` characters (none when that is 0), word n-grams up to `max_words` words.
     """
 
     text: np.ndarray
     bounds: np.ndarray
     slots: np.ndarray
     words: int
-    rows: np.ndarray
+    end: int
+    end_hash: int
+    kept: np.ndarray
     buckets: int
     min_chars: int
     max_chars: int
     max_words: int
 
 
-LONG = 256
-"""Bytes of a word from which on its rows are not kept."""
-
-MOST_CHARS = 64
-"""Longest character n-gram of a model that is read."""
-
-_ENTRIES = 1 << 15
-_POOL = 1 << 20
-_START, _SIZE, _FIRST, _LAST, _HASH, _FIELDS = range(6)
 _BLANKS = np.uint64(sum(1 << code for code in (0x00, *range(0x09, 0x0E), 0x20)))
 _ONES = np.uint64(0x0101010101010101)
 _HIGH_BITS = np.uint64(0x8080808080808080)
@@ -54,7 +45,6 @@ _ABOVE_SPACE = np.uint64(0x2121212121212121)
 _ZERO, _ONE, _SEVEN = np.uint64(0), np.uint64(1), np.uint64(7)
 _BASIS, _PRIME, _LOW = np.uint64(2166136261), np.uint64(16777619), np.uint64(0xFFFFFFFF)
 _SIGN = np.uint64(0xFFFFFF00)
-_WORDS_PRIME = np.uint64(116049371)
 _END = np.frombuffer(b"</s>", np.uint8)
 _LABEL = np.frombuffer(b"__label__", np.uint8)
 
@@ -125,7 +115,7 @@ def find(vocabulary: Vocabulary, data: np.ndarray, start: int, end: int, key: np
 def index_words(text: np.ndarray, bounds: np.ndarray, slots: np.ndarray) -> None:
     """Fill `slots` (int32, -1 everywhere, a power of two and longer than the words) for `Vocabulary`."""
     last = np.uint64(len(slots) - 1)
-    for word in range(len(bounds) - 1):
+    for word in range(len(bounds) - 2, -1, -1):  # of two equal words, the library finds the later one
         slot = hash64(text, bounds[word], bounds[word + 1]) & last
         while slots[slot] >= 0:
             slot = (slot + _ONE) & last
@@ -136,8 +126,8 @@ def index_words(text: np.ndarray, bounds: np.ndarray, slots: np.ndarray) -> None
 def put_bucket(vocabulary: Vocabulary, key: np.uint64, rows: np.ndarray, count: int) -> int:
     """Append the row of an n-gram's hash, if it has one; returns the new count."""
     bucket = np.int64(key % np.uint64(vocabulary.buckets))
-    if len(vocabulary.rows) > 0:
-        bucket = np.int64(vocabulary.rows[bucket])
+    if len(vocabulary.kept) > 0:
+        bucket = np.int64(vocabulary.kept[bucket])
         if bucket < 0:
             return count
     rows[count] = vocabulary.words + bucket
@@ -153,7 +143,7 @@ def put_ngrams(
     while at <= end and chars < vocabulary.max_chars:
         state = _add_byte(state, 0x3C if at < start else 0x3E if at == end else data[at])
         at += 1
-        while start < at < end and data[at] & 0xC0 == 0x80:
+        while start <= at < end and data[at] & 0xC0 == 0x80:
             state = _add_byte(state, data[at])
             at += 1
         chars += 1
@@ -173,3 +163,15 @@ def is_label(vocabulary: Vocabulary, data: np.ndarray, start: int, end: int, wor
     if word >= 0:
         return word >= vocabulary.words
     return end - start >= 9 and equal(data, start, _LABEL, 0, 9)
+
+
+@piece
+def is_end(data: np.ndarray, start: int, end: int) -> bool:
+    """Whether a word is `</s>`, which ends a line wherever it stands."""
+    return end - start == 4 and equal(data, start, _END, 0, 4)
+
+
+@kernel
+def word_hash(word: np.ndarray) -> int:
+    """A word's 32-bit hash, as the signed number that n-grams of words are made of."""
+    return np.int64(np.int32(np.uint32(fnv(word, 0, len(word)))))

@@ -100,7 +100,10 @@ def test_a_pipeline_and_its_commands_give_the_same_content(folder: Path) -> None
 def test_a_mistake_in_the_last_step_stops_the_run_before_the_first(folder: Path) -> None:
     (folder / "p.yaml").write_text(PIPELINE.replace("tokens: [held_out]", "token: [held_out]"))
     printed = shell("dolma-pipe run -c p.yaml 2>&1 || echo exit $?", folder)
-    assert printed == "error: p.yaml: steps.8.eval: unknown key 'token' at the top level (did you mean 'tokens'?)\nexit 2\n"
+    assert (
+        printed
+        == "error: p.yaml: steps.8.eval: unknown key 'token' at the top level (did you mean 'tokens'?)\nexit 2\n"
+    )
     assert not (folder / "data").exists()
 
 

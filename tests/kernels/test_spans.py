@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from mixes import SPANS, spans
 
 from dolma_pipe.batch import make_batch
+from dolma_pipe.editing import Editor
 from dolma_pipe.mixer import Edit
-from dolma_pipe.stages.mix.editing import Editor
 
 Found = list[list[Any]]
 EDITS = [Edit("s", "first", "<1>"), Edit("s", "second", ""), Edit("s", "third", "…")]

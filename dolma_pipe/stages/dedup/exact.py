@@ -66,7 +66,7 @@ class Dedup(Stage):
 
     name: ClassVar[str] = "dedup"
     version: ClassVar[int] = 1
-    phases: ClassVar[tuple[str, ...]] = ("spill", "resolve", "write")
+    phases: tuple[str, ...] = ("spill", "resolve", "write")
 
     def __init__(self, config: DedupConfig) -> None:
         if not config.datasets:

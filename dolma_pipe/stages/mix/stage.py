@@ -16,11 +16,11 @@ from typing import Any, ClassVar
 import msgspec
 import numpy as np
 
-from dolma_pipe import storage
+from dolma_pipe import editing, storage
 from dolma_pipe.config import fingerprint
 from dolma_pipe.manifest import MANIFEST, Ref
 from dolma_pipe.stage import Stage, Task, Work
-from dolma_pipe.stages.mix import clusters, cuts, editing, lock
+from dolma_pipe.stages.mix import clusters, cuts, lock
 from dolma_pipe.stages.mix.config import MixConfig
 from dolma_pipe.stages.mix.fates import ALIVE, Court, Decisions, Files, Place
 from dolma_pipe.stages.mix.ledger import Done, Ledger
@@ -49,7 +49,7 @@ class Mix(Stage):
         self.places = [Place(number, index, shard) for number, (index, shard) in enumerate(shards)]
         self.files = Files(self.home)
         self.ledger = Ledger(config, self.sources, self.groups, self.places)
-        self.phases = self._phases()  # pyright: ignore[reportAttributeAccessIssue, reportIncompatibleVariableOverride]
+        self.phases = self._phases()
 
     def _phases(self) -> tuple[str, ...]:
         phases = ["verdict"]

@@ -17,10 +17,10 @@ import pyarrow.compute as pc
 from dolma_pipe import rules
 from dolma_pipe.attributes import AttributeReader, AttributeWriter
 from dolma_pipe.batch import Batch
+from dolma_pipe.editing import Editor
 from dolma_pipe.errors import AlignmentError
 from dolma_pipe.shards import DocumentReader, Shard
 from dolma_pipe.stage import Work
-from dolma_pipe.stages.mix.editing import Editor
 from dolma_pipe.stages.mix.sources import Source, preference, schema_of
 
 SET = "verdict"

@@ -12,10 +12,10 @@ import pyarrow as pa
 from dolma_pipe import storage
 from dolma_pipe.attributes import AttributeReader
 from dolma_pipe.batch import Batch
+from dolma_pipe.editing import Edited, Editor, replace_text
 from dolma_pipe.errors import AlignmentError
 from dolma_pipe.shards import DocumentReader
 from dolma_pipe.stage import Work
-from dolma_pipe.stages.mix.editing import Edited, Editor, replace_text
 from dolma_pipe.stages.mix.fates import ALIVE, EMPTIED, RULES, SHORTENED, Court, Place, reasons, split_fate
 from dolma_pipe.stages.mix.funnel import Amount, EditCount, Funnel, Taken
 from dolma_pipe.stages.mix.outputs import Lines, Outputs

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from dolma_pipe.batch import Batch, make_batch
 from dolma_pipe.errors import DataError
-from dolma_pipe.kernels.spans import merge_spans, replace_regions
+from dolma_pipe.kernels.spans import Regions, merge_spans, replace_regions
 from dolma_pipe.kernels.utf8 import chars_to_bytes
 from dolma_pipe.mixer import Edit
 
@@ -31,11 +31,15 @@ class Spans(NamedTuple):
 
 
 class Edited(NamedTuple):
-    """Texts of the documents that changed (`rows` ascend), regions replaced in each; spans and documents per edit."""
+    """Texts of the documents that changed (`rows` ascend), regions replaced in each; spans and documents per edit.
+
+    `merged` are all regions as (documents, starts, ends, edits), in code points of the original texts.
+    """
 
     rows: Int64s
     texts: list[str]
     regions: Int64s
+    merged: Regions
     spans: dict[str, int]
     documents: dict[str, int]
 
@@ -56,9 +60,10 @@ class Editor:
         counts = np.bincount(spans.edits, minlength=len(self.edits))
         touched = [len(np.unique(spans.documents[spans.edits == index])) for index in range(len(self.edits))]
         names = [edit.name for edit in self.edits]
-        rows, texts, regions = self._replace(batch, spans)
+        merged = merge_spans(*spans)
+        rows, texts, regions = self._replace(batch, spans, merged)
         found = dict(zip(names, counts.tolist(), strict=True))
-        return Edited(rows, texts, regions, found, dict(zip(names, touched, strict=True)))
+        return Edited(rows, texts, regions, merged, found, dict(zip(names, touched, strict=True)))
 
     def _gather(self, batch: Batch, attributes: Mapping[str, pa.StructArray], wanted: Bools) -> Spans:
         parts = [
@@ -68,15 +73,15 @@ class Editor:
         order = np.lexsort((spans.starts, spans.documents))
         return Spans(*(column[order] for column in spans))
 
-    def _replace(self, batch: Batch, spans: Spans) -> tuple[Int64s, list[str], Int64s]:
-        documents, starts, ends, edits = merge_spans(*spans)
+    def _replace(self, batch: Batch, spans: Spans, merged: Regions) -> tuple[Int64s, list[str], Int64s]:
+        documents, starts, ends, edits = merged
         rows, regions = np.unique(documents, return_counts=True)
         positions = np.column_stack((starts, ends)).ravel()
         at = chars_to_bytes(batch.data, batch.offsets, np.repeat(documents, 2), positions).reshape(-1, 2)
         if (at < 0).any():
             self._outside(batch, spans, int(documents[np.flatnonzero((at < 0).any(axis=1))[0]]))
-        merged = (documents, np.ascontiguousarray(at[:, 0]), np.ascontiguousarray(at[:, 1]), edits)
-        out, offsets = replace_regions(batch.data, batch.offsets, rows, merged, self._texts, self._text_offsets)
+        in_bytes = (documents, np.ascontiguousarray(at[:, 0]), np.ascontiguousarray(at[:, 1]), edits)
+        out, offsets = replace_regions(batch.data, batch.offsets, rows, in_bytes, self._texts, self._text_offsets)
         whole, bounds = out.tobytes(), offsets.tolist()
         return rows, [whole[bounds[i] : bounds[i + 1]].decode() for i in range(len(rows))], regions
 

@@ -1,0 +1,44 @@
+"""dolma-pipe tokenize"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dolma_pipe.cli import options
+
+
+def command(
+    datasets: Annotated[
+        list[str] | None, typer.Argument(help="Folders that hold documents/, as a mix writes them.")
+    ] = None,
+    tokenizer: Annotated[str | None, typer.Option(help="A tokenizer.json.")] = None,
+    to: Annotated[str | None, typer.Option(help="Folder for the shards.")] = None,
+    eos: Annotated[str | None, typer.Option(help="The token that ends a document, as in '<|endoftext|>'.")] = None,
+    shard_tokens: Annotated[
+        int | None, typer.Option(help="Tokens at which a shard closes (default 268435456).")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="The order of the documents.")] = None,
+    config: options.Config = None,
+    settings: options.Set = [],  # noqa: B006
+    limit: options.Limit = None,
+    workers: options.Workers = 1,
+    runner: options.RunnerName = "local",
+    json: options.Json = False,
+    dry_run: options.DryRun = False,
+    force: options.Force = False,
+    rehash: options.Rehash = False,
+    part: options.Part = None,
+) -> None:
+    """Documents in, memory-mapped token shards out, in a seeded order of all documents."""
+    from dolma_pipe.config import load
+    from dolma_pipe.stages.tokenize import Tokenize, TokenizeConfig
+
+    stage = Tokenize(
+        load(
+            config, TokenizeConfig, settings, datasets=datasets or None, tokenizer=tokenizer, to=to, eos=eos,
+            shard_tokens=shard_tokens, seed=seed, limit=limit,
+        )
+    )  # fmt: skip
+    options.execute(stage, options.Execution(workers, runner, json, dry_run, force, rehash, part))

@@ -1,0 +1,47 @@
+"""dolma-pipe tokenizer"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dolma_pipe.cli import options
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
+
+
+@app.callback()
+def tokenizer() -> None:
+    """Train a BPE tokenizer."""
+
+
+@app.command()
+def train(
+    datasets: Annotated[list[str] | None, typer.Argument(help="Folders that hold documents/.")] = None,
+    vocab_size: Annotated[int | None, typer.Option(help="Ids in all (default 16384).")] = None,
+    to: Annotated[str | None, typer.Option(help="The tokenizer.json to write, or a folder for it.")] = None,
+    eos: Annotated[str | None, typer.Option(help="The token that ends a document (default '<|endoftext|>').")] = None,
+    max_bytes: Annotated[
+        int | None, typer.Option(help="Most text to use, sampled by document (default 512 MiB).")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Which documents are sampled.")] = None,
+    config: options.Config = None,
+    settings: options.Set = [],  # noqa: B006
+    limit: options.Limit = None,
+    json: options.Json = False,
+    dry_run: options.DryRun = False,
+    force: options.Force = False,
+    rehash: options.Rehash = False,
+) -> None:
+    """Learn a byte-level BPE tokenizer from documents: tokenizer.json, and tokenizer_config.json beside it."""
+    from dolma_pipe.config import load
+    from dolma_pipe.stages.tokenizer import TokenizerConfig, TrainTokenizer
+
+    stage = TrainTokenizer(
+        load(
+            config, TokenizerConfig, settings, datasets=datasets or None, vocab_size=vocab_size, to=to, eos=eos,
+            max_bytes=max_bytes, seed=seed, limit=limit,
+        )
+    )  # fmt: skip
+    options.execute(stage, options.Execution(1, "local", json, dry_run, force, rehash))

@@ -1,0 +1,103 @@
+"""Encoded input shards: a file of ids and a table of documents each, kept so that only changed input is encoded."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from dolma_pipe import storage
+from dolma_pipe.shards import DocumentReader, Shard
+from dolma_pipe.stage import Task, Work
+from dolma_pipe.stages.tokenize.config import Origin
+from dolma_pipe.tokenizer import Tokenizer
+
+SCHEMA = pa.schema([("id", pa.string()), ("source", pa.string()), ("bytes", pa.int64()), ("end", pa.int64())])
+"""One row per document, in the shard's order; `end` counts tokens of the run, eos included."""
+
+CHECK_EVERY = 32
+"""Batches (of about 4 MB) between two comparisons of the encoders."""
+
+
+class Run(NamedTuple):
+    """An encoded shard: ids of its documents behind one another, and their table."""
+
+    ids: NDArray[Any]
+    documents: pa.Table
+
+
+def ids_path(cache: str, name: str) -> str:
+    return storage.join(cache, name + ".ids")
+
+
+def table_path(cache: str, name: str) -> str:
+    return storage.join(cache, name + ".arrow")
+
+
+def open_run(cache: str, name: str, dtype: np.dtype[Any]) -> Run:
+    """Both files, mapped into memory."""
+    return Run(map_array(ids_path(cache, name), dtype), open_table(cache, name))
+
+
+def open_table(cache: str, name: str) -> pa.Table:
+    return pa.ipc.open_file(pa.memory_map(table_path(cache, name))).read_all()
+
+
+def map_array(path: str, dtype: Any) -> NDArray[Any]:
+    """A file as a read-only array; an empty file cannot be mapped, and is an empty array."""
+    if storage.size(path) == 0:
+        return np.empty(0, dtype)
+    return np.asarray(np.memmap(path, dtype, mode="r"))
+
+
+def encode_shard(
+    shard: Shard,
+    origin: Origin,
+    tokenizer: Tokenizer,
+    cache: str,
+    limit: int | None,
+    quarantine: str,
+    task: Task,
+    work: Work,
+) -> None:
+    """Encode every document of a shard into its run."""
+    tables: list[pa.RecordBatch] = []
+    total = 0
+    with ExitStack() as stack:
+        bad = stack.enter_context(work.quarantine(quarantine))
+        reader = DocumentReader(shard, origin.columns, limit=limit, bad=bad)
+        out = stack.enter_context(work.create(ids_path(cache, task.name)))
+        for number, batch in enumerate(reader):
+            if number % CHECK_EVERY == 0:
+                tokenizer.check_sample(batch, documents=1 if number else 4)
+            ids, ends = tokenizer.documents(batch)
+            out.write(ids.data)
+            sizes = pa.array(np.diff(batch.offsets))
+            columns = [batch.ids, origin.sources(batch), sizes, pa.array(ends + total)]
+            tables.append(pa.record_batch(columns, schema=SCHEMA))
+            total += len(ids)
+            work.progress(len(batch), len(batch.data))
+            work.count(bytes=len(batch.data))
+        out.rows = reader.rows
+        with work.create(table_path(cache, task.name)) as stream:
+            _write_table(tables, stream)
+            stream.rows = reader.rows
+    if reader.hash is not None and reader.size is not None:
+        work.seen(task.inputs[0], reader.size, reader.hash)
+    work.count(documents=reader.rows, tokens=total, bad_rows=reader.bad_rows, bad_bytes=reader.bad_bytes)
+
+
+def _write_table(batches: list[pa.RecordBatch], stream: Any) -> None:
+    """As one record batch, so that rows can be picked from it without touching the others."""
+    table = pa.Table.from_batches(batches, SCHEMA).combine_chunks()
+    with pa.ipc.new_file(stream, SCHEMA) as writer:
+        for batch in table.to_batches():
+            writer.write_batch(batch)
+
+
+def warm_arrays() -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Arrays of the kinds that are copied between: read-only bytes, and places in them."""
+    return np.frombuffer(b"warm", np.uint8), np.zeros(1, np.int64)
