@@ -198,6 +198,13 @@ def fingerprint(value: Plain) -> str:
     return hashlib.sha256(msgspec.json.encode(value, order="deterministic")).hexdigest()[:32]
 
 
+def located(name_or_path: str | None, folder: str) -> str | None:
+    """A configuration file by its path, or a bundled one by its name: `small` is `configs/<folder>/small.yaml`."""
+    if name_or_path is None or Path(name_or_path).exists() or "/" in name_or_path or "." in name_or_path:
+        return name_or_path
+    return str(bundled(f"{folder}/{name_or_path}.yaml"))
+
+
 def bundled(name: str) -> Path:
     """Path of a bundled file below `configs/`, as `rules/gopher.yaml`; a wheel carries them inside the package."""
     package = Path(__file__).parent

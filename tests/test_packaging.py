@@ -36,24 +36,35 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], check=True, capture_output=True
     )
     packages = Path(found.stdout.decode().strip())
-    for name in core_distributions():
+    for name in core_distributions(wheel):
         link(metadata.distribution(name), packages)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(python), "install"]
     subprocess.run([*pip, "--quiet", "--no-index", "--no-deps", str(wheel)], check=True)
     return folder / "bin"
 
 
-def core_distributions() -> set[str]:
+def core_distributions(wheel: Path) -> set[str]:
     """What the core requires, and what that requires, without extras."""
     found: set[str] = set()
-    waiting = ["dolma_pipe"]
+    waiting = requirements(wheel)
     while waiting:
-        for line in metadata.requires(waiting.pop()) or []:
-            name = re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0]
-            if "extra ==" not in line and name not in found and is_installed(name):
-                found.add(name)
-                waiting.append(name)
+        name = re.split(r"[^A-Za-z0-9._-]", waiting.pop(), maxsplit=1)[0]
+        if name not in found and is_installed(name):
+            found.add(name)
+            waiting += [line for line in metadata.requires(name) or [] if "extra ==" not in line]
     return found
+
+
+def requirements(wheel: Path) -> list[str]:
+    """The wheel's own requirements: the metadata of an editable install may be older."""
+    archive = zipfile.ZipFile(wheel)
+    [path] = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+    lines = archive.read(path).decode().splitlines()
+    return [
+        line.removeprefix("Requires-Dist: ")
+        for line in lines
+        if line.startswith("Requires-Dist:") and "extra ==" not in line
+    ]
 
 
 def is_installed(name: str) -> bool:

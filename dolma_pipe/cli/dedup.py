@@ -27,9 +27,9 @@ def command(
     part: options.Part = None,
 ) -> None:
     """Find duplicate URLs, texts or paragraphs across data sets: documents/ -> attributes/dedup_BY/."""
-    from dolma_pipe.config import load
+    from dolma_pipe.config import load, located
     from dolma_pipe.stages.dedup import Dedup, DedupConfig
 
     flags = {"by": by, "where": where, "name": name, "attributes": attributes, "limit": limit}
-    stage = Dedup(load(config, DedupConfig, settings, datasets=datasets or None, **flags))
+    stage = Dedup(load(located(config, "dedup"), DedupConfig, settings, datasets=datasets or None, **flags))
     options.execute(stage, options.Execution(workers, runner, json, dry_run, force, rehash, part))

@@ -19,12 +19,12 @@ def command(
     json: options.Json = False,
 ) -> None:
     """Bits per byte of a trained model on held-out tokens, by source."""
-    from dolma_pipe.config import load
+    from dolma_pipe.config import load, located
     from dolma_pipe.train import require_torch
     from dolma_pipe.train.config import EvalConfig
 
     flags = {"model": model, "tokens": options.names(tokens), "to": to, "limit": limit}
-    evaluation = load(config, EvalConfig, settings, **flags)
+    evaluation = load(located(config, "eval"), EvalConfig, settings, **flags)
     evaluation.check()
     require_torch()
     print_result(run(evaluation), json)

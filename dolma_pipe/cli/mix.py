@@ -24,10 +24,11 @@ def command(
     part: options.Part = None,
 ) -> None:
     """Keep, deduplicate, edit, split and sample documents of several sources, as a YAML says."""
-    from dolma_pipe.config import load
+    from dolma_pipe.config import load, located
     from dolma_pipe.errors import ConfigError
     from dolma_pipe.stages.mix import Mix, MixConfig
 
+    config = located(config, "mix")
     if config is None:
         raise ConfigError("mix: give a configuration: dolma-pipe mix -c configs/mix/NAME.yaml")
     stage = Mix(load(config, MixConfig, settings, to=to), config)

@@ -8,7 +8,9 @@ import typer
 
 from dolma_pipe.errors import ConfigError
 
-Config = Annotated[str | None, typer.Option("-c", "--config", help="YAML file with all settings of this stage.")]
+Config = Annotated[
+    str | None, typer.Option("-c", "--config", help="YAML with all settings of this stage: a file, or a bundled NAME.")
+]
 Set = Annotated[list[str], typer.Option("--set", help="Override one setting: KEY.PATH=VALUE (repeatable).")]
 Workers = Annotated[int, typer.Option("--workers", help="Worker processes on this machine.")]
 RunnerName = Annotated[str, typer.Option("--runner", help="Where tasks run: local or ray.")]

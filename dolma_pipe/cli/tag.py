@@ -25,9 +25,9 @@ def command(
     part: options.Part = None,
 ) -> None:
     """Measure every document with every tagger, in one pass: documents/ -> attributes/TAGGER/."""
-    from dolma_pipe.config import load
+    from dolma_pipe.config import load, located
     from dolma_pipe.stages.tag import Tag, TagConfig
 
     flags = {"datasets": datasets or None, "taggers": options.names(taggers), "attributes": attributes, "limit": limit}
-    stage = Tag(load(config, TagConfig, settings, **flags))
+    stage = Tag(load(located(config, "tag"), TagConfig, settings, **flags))
     options.execute(stage, options.Execution(workers, runner, json, dry_run, force, rehash, part))

@@ -32,12 +32,13 @@ def command(
     part: options.Part = None,
 ) -> None:
     """Documents in, memory-mapped token shards out, in a seeded order of all documents."""
-    from dolma_pipe.config import load
+    from dolma_pipe.config import load, located
     from dolma_pipe.stages.tokenize import Tokenize, TokenizeConfig
 
     stage = Tokenize(
         load(
-            config, TokenizeConfig, settings, datasets=datasets or None, tokenizer=tokenizer, to=to, eos=eos,
+            located(config, "tokenize"), TokenizeConfig, settings,
+            datasets=datasets or None, tokenizer=tokenizer, to=to, eos=eos,
             shard_tokens=shard_tokens, seed=seed, limit=limit,
         )
     )  # fmt: skip

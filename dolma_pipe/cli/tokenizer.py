@@ -35,12 +35,13 @@ def train(
     rehash: options.Rehash = False,
 ) -> None:
     """Learn a byte-level BPE tokenizer from documents: tokenizer.json, and tokenizer_config.json beside it."""
-    from dolma_pipe.config import load
+    from dolma_pipe.config import load, located
     from dolma_pipe.stages.tokenizer import TokenizerConfig, TrainTokenizer
 
     stage = TrainTokenizer(
         load(
-            config, TokenizerConfig, settings, datasets=datasets or None, vocab_size=vocab_size, to=to, eos=eos,
+            located(config, "tokenizer"), TokenizerConfig, settings,
+            datasets=datasets or None, vocab_size=vocab_size, to=to, eos=eos,
             max_bytes=max_bytes, seed=seed, limit=limit,
         )
     )  # fmt: skip

@@ -29,12 +29,12 @@ def command(
     ] = False,
 ) -> None:
     """Train a language model on token shards; again: go on from the newest checkpoint. Several ranks: torchrun."""
-    from dolma_pipe.config import load
+    from dolma_pipe.config import load, located
     from dolma_pipe.train import require_torch
     from dolma_pipe.train.config import TrainConfig
 
     data = None if tokens is None else [{"tokens": tokens}]
-    run = load(config, TrainConfig, settings, data=data, to=to, steps=steps)
+    run = load(located(config, "train"), TrainConfig, settings, data=data, to=to, steps=steps)
     run.check()
     require_torch()
     if dry_run:

@@ -26,11 +26,23 @@ from dolma_pipe.kernels.fasttext import (
 )
 from dolma_pipe.kernels.hashing import hash64
 
+ENTRY = np.dtype(
+    [
+        ("key", np.uint64),  # hash64 of the word; 0 bytes of `size` mean that the place is empty
+        ("start", np.int32),
+        ("size", np.int32),
+        ("first", np.int32),  # its rows are those from `first` to `last`; a label has a `last` of -1
+        ("last", np.int32),
+        ("hash", np.int32),  # what n-grams of words are made of
+        ("_", np.int32),
+    ]
+)
+"""A word of this call; 32 bytes, so that finding one costs one cache line."""
+
 
 class Cache(NamedTuple):
-    """Words of this call and their rows: `slots` find an entry by a word's hash, `used` counts (entries, rows)."""
+    """The words of this call, by hash in `entries` (a power of two), and their `rows`; `used` counts both."""
 
-    slots: np.ndarray
     entries: np.ndarray
     rows: np.ndarray
     used: np.ndarray
@@ -42,10 +54,9 @@ LONG = 256
 MOST_CHARS = 64
 """Characters of the longest n-gram that a model may have."""
 
-ENTRIES, ROWS = 1 << 15, 1 << 20
+WORDS, ROWS = 1 << 15, 1 << 20
 """What a cache holds: both bound its memory, whatever the text."""
 
-_START, _SIZE, _FIRST, _LAST, _HASH, _FIELDS = range(6)
 _ONE = np.uint64(1)
 _WORDS_PRIME = np.uint64(116049371)
 
@@ -53,63 +64,82 @@ _WORDS_PRIME = np.uint64(116049371)
 @piece
 def _add_rows(total: np.ndarray, vectors: np.ndarray, rows: np.ndarray, first: int, last: int) -> None:
     """Add the vectors of `rows[first:last]` to `total`, one after the other."""
-    for i in range(first, last):
-        row = rows[i]
-        for column in range(len(total)):
-            total[column] += vectors[row, column]
+    i = first
+    while i + 4 <= last:
+        a, b, c, d = rows[i], rows[i + 1], rows[i + 2], rows[i + 3]
+        for at in range(len(total)):
+            total[at] = (((total[at] + vectors[a, at]) + vectors[b, at]) + vectors[c, at]) + vectors[d, at]
+        i += 4
+    while i < last:
+        a = rows[i]
+        for at in range(len(total)):
+            total[at] += vectors[a, at]
+        i += 1
 
 
 @piece
-def _slot_of(cache: Cache, data: np.ndarray, start: int, size: int, key: np.uint64) -> np.uint64:
-    """Where a word's entry stands in `cache.slots`, or an empty place for it."""
-    last = np.uint64(len(cache.slots) - 1)
-    slot = key & last
-    while cache.slots[slot] >= 0:
-        entry = cache.slots[slot]
-        if cache.entries[entry, _SIZE] == size and equal(data, start, data, cache.entries[entry, _START], size):
-            break
-        slot = (slot + _ONE) & last
-    return slot
+def _place_of(entries: np.ndarray, data: np.ndarray, start: int, size: int, key: np.uint64) -> np.uint64:
+    """Where a word stands in `entries`, or the empty place for it."""
+    last = np.uint64(len(entries) - 1)
+    place = key & last
+    while entries[place].size > 0:
+        # Two words of one length up to 8 never have the same hash64.
+        if entries[place].key == key and entries[place].size == size:  # noqa: SIM102
+            if size <= 8 or equal(data, start, data, entries[place].start, size):
+                break
+        place = (place + _ONE) & last
+    return place
+
+
+@piece
+def _put_word(
+    vocabulary: Vocabulary, data: np.ndarray, start: int, end: int, word: int, rows: np.ndarray, at: int
+) -> int:
+    """Write the rows of a word to `rows` from `at` on; returns where they end."""
+    if word >= 0:
+        rows[at] = word
+        at += 1
+    if vocabulary.max_chars > 0:
+        for first in range(start - 1, end + 1):
+            if begins_character(data, start, end, first):
+                at = put_ngrams(vocabulary, data, start, end, first, rows, at)
+    return at
 
 
 @piece
 def _enter(
-    vocabulary: Vocabulary, cache: Cache, data: np.ndarray, start: int, end: int, key: np.uint64, slot: np.uint64
-) -> int:
+    vocabulary: Vocabulary, cache: Cache, data: np.ndarray, start: int, end: int, key: np.uint64, place: np.uint64
+) -> None:
     """Make a word's entry."""
-    entry, first = cache.used[0], cache.used[1]
-    cache.slots[slot] = entry
+    first = cache.used[1]
     last = first
     word = find(vocabulary, data, start, end, key)
     ignored = is_label(vocabulary, data, start, end, word)
     if not ignored:
-        if word >= 0:
-            cache.rows[last] = word
-            last += 1
-        for at in range(start - 1, end + 1):
-            if begins_character(data, start, end, at):
-                last = put_ngrams(vocabulary, data, start, end, at, cache.rows, last)
-    cache.entries[entry, _START], cache.entries[entry, _SIZE] = start, end - start
-    cache.entries[entry, _FIRST], cache.entries[entry, _LAST] = first, -1 if ignored else last
-    cache.entries[entry, _HASH] = np.int32(np.uint32(fnv(data, start, end)))
-    cache.used[0], cache.used[1] = entry + 1, last
-    return entry
+        last = _put_word(vocabulary, data, start, end, word, cache.rows, first)
+    entry = cache.entries[place]
+    entry.key, entry.start, entry.size = key, start, end - start
+    entry.first, entry.last = first, -1 if ignored else last
+    entry.hash = np.int32(np.uint32(fnv(data, start, end)))
+    cache.used[0] += 1
+    cache.used[1] = last
 
 
 @piece
-def _entry_of(vocabulary: Vocabulary, cache: Cache, data: np.ndarray, start: int, end: int) -> int:
-    """The entry of a word of less than `LONG` bytes; a full cache is emptied first."""
+def _cached(vocabulary: Vocabulary, cache: Cache, data: np.ndarray, start: int, end: int) -> np.uint64:
+    """The place of the entry of a word of less than `LONG` bytes; a full cache is emptied first."""
     key = hash64(data, start, end)
-    slot = _slot_of(cache, data, start, end - start, key)
-    if cache.slots[slot] >= 0:
-        return np.int64(cache.slots[slot])
+    place = _place_of(cache.entries, data, start, end - start, key)
+    if cache.entries[place].size > 0:
+        return place
     most = 1 + (end - start + 2) * vocabulary.max_chars
-    if cache.used[0] == len(cache.entries) or cache.used[1] + most > len(cache.rows):
-        for i in range(len(cache.slots)):
-            cache.slots[i] = -1
+    if 2 * cache.used[0] >= len(cache.entries) or cache.used[1] + most > len(cache.rows):
+        for i in range(len(cache.entries)):
+            cache.entries[i].size = 0
         cache.used[0], cache.used[1] = 0, 0
-        slot = _slot_of(cache, data, start, end - start, key)
-    return _enter(vocabulary, cache, data, start, end, key, slot)
+        place = _place_of(cache.entries, data, start, end - start, key)
+    _enter(vocabulary, cache, data, start, end, key, place)
+    return place
 
 
 @piece
@@ -175,10 +205,10 @@ def _add_line(
         if is_end(data, first, at):
             break
         if at - first < LONG:
-            entry = _entry_of(vocabulary, cache, data, first, at)
-            more = cache.entries[entry, _LAST] - cache.entries[entry, _FIRST]
-            _add_rows(total, vectors, cache.rows, cache.entries[entry, _FIRST], cache.entries[entry, _LAST])
-            value = cache.entries[entry, _HASH]
+            entry = cache.entries[_cached(vocabulary, cache, data, first, at)]
+            more = entry.last - entry.first
+            _add_rows(total, vectors, cache.rows, entry.first, entry.last)
+            value = entry.hash
         else:
             more = _add_long_word(vocabulary, vectors, data, first, at, total, rows)
             value = np.int32(np.uint32(fnv(data, first, at)))
@@ -208,8 +238,7 @@ def hidden_vectors(
     """
     totals = np.zeros((len(starts), vectors.shape[1]), np.float32)
     counts = np.zeros(len(starts), np.int64)
-    slots, entries = np.full(4 * ENTRIES, -1, np.int32), np.empty((ENTRIES, _FIELDS), np.int32)
-    cache = Cache(slots, entries, np.empty(ROWS, np.int32), np.zeros(2, np.int64))
+    cache = Cache(np.zeros(2 * WORDS, ENTRY), np.empty(ROWS, np.int32), np.zeros(2, np.int64))
     longest = 0
     for i in range(len(starts)):
         longest = max(longest, ends[i] - starts[i])
