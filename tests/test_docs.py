@@ -12,18 +12,18 @@ import pytest
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGES = [DOCS / "tutorial.md", *sorted((DOCS / "how-to").glob("*.md"))]
-FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^(?:```|<!-- )(\w+)\n(.*?)^(?:```|-->)$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# (\S+\.(?:yaml|py|jsonl))\n")
 
 
 def script_of(page: Path) -> str:
-    """The page as a shell script: named files are written, console lines are run."""
+    """The page as a shell script: named files are written, console lines (and a hidden set-up's) are run."""
     lines = ["set -e"]
     for kind, body in FENCE.findall(page.read_text()):
         named = FILE.match(body)
         if kind in ("yaml", "python") and named:
             lines.append(f"cat > {named.group(1)} <<'END_OF_FILE'\n{body}END_OF_FILE")
-        elif kind == "console":
+        elif kind in ("console", "setup"):
             commands = body.replace("\\\n", " ").splitlines()
             lines += [line.removeprefix("$ ") for line in commands if line.startswith("$ ")]
     return "\n".join(lines)
