@@ -30,11 +30,12 @@ Outcome = list[Record] | Exception
 class Local:
     """`workers` processes; 1 runs the jobs in the calling process, one after the other."""
 
+    _pool: _Pool | None = None
+
     def __init__(self, workers: int = 1) -> None:
         if workers < 1:
             raise ConfigError(f"workers: {workers} is not a number of processes; give 1 or more")
         self.workers = workers
-        self._pool: _Pool | None = None
 
     def run(
         self, stage: Stage, jobs: Sequence[Job], report: Callable[[Progress], None]

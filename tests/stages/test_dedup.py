@@ -35,7 +35,7 @@ Document = dict[str, Any]
 ALL_LINES = ParagraphRules(min_characters=1)
 
 
-class Shuffled:
+class Shuffled(Local):
     """Does the jobs of a phase in an order of its own."""
 
     workers = 1
@@ -528,7 +528,7 @@ def test_a_shard_that_is_gone_takes_its_attributes_along(many: str) -> None:
     assert without_clusters(rows(many, "dedup_text")) == clusters_by([many], lambda document: document["text"])
 
 
-class Crashing:
+class Crashing(Local):
     """Stops as a killed run does: after some jobs of one phase."""
 
     workers = 1
