@@ -114,9 +114,10 @@ def test_the_small_pipeline_and_its_script_agree_on_real_documents(corpus: Path,
     one, two = tmp_path / "one", tmp_path / "two"
     one.mkdir()
     two.mkdir()
-    short = "--set vars.corpus=../corpus --set train.steps=3 --set train.schedule.warmup_steps=1"
-    shell(f"dolma-pipe run -c small {short} --workers 2", one)
-    shell(f"sh {CONFIGS}/pipelines/small.sh ../corpus --steps 3 --set schedule.warmup_steps=1", two)
+    short = {"steps": 3, "schedule.warmup_steps": 1, "model.n_layers": 1, "global_batch_size": 8}
+    settings = " ".join(f"--set train.{name}={value}" for name, value in short.items())
+    shell(f"dolma-pipe run -c small --set vars.corpus=../corpus {settings} --workers 2", one)
+    shell(f"sh {CONFIGS}/pipelines/small.sh ../corpus {settings.replace('train.', '')}", two)
     found = content(one)
     assert found == content(two)
     assert json.loads(found["runs/small-bits-per-byte.json"])["overall"]["bits_per_byte"] > 0

@@ -1,0 +1,40 @@
+"""Lines of a batch, and parts of lines, as spans in code points of their documents."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from dolma_pipe.batch import Batch
+from dolma_pipe.kernels.line_kinds import char_places, chars_in
+from dolma_pipe.tagger import Field, span_array
+
+
+class Places:
+    """Spans of lines and of parts of them; what is a whole line takes its newline along."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch, self.index = batch, batch.lines
+        self.starts = char_places(self.index.chars, self.index.offsets)
+        self.newlines = np.ones(len(self.starts), np.bool_)
+        self.newlines[self.index.offsets[1:] - 1] = False
+
+    def lines(self, field: Field, chosen: Any, score: Any = 1.0) -> pa.ListArray:
+        starts = self.starts[chosen]
+        ends = starts + self.index.chars[chosen] + self.newlines[chosen]
+        return span_array(field, running(chosen)[self.index.offsets], starts, ends, score)
+
+    def parts(self, field: Field, lines: Any, froms: Any, tos: Any) -> pa.ListArray:
+        """Spans of the bytes `froms` to `tos`, one in each of the numbered lines."""
+        before = chars_in(self.batch.data, self.index.starts[lines].astype(np.int64), froms)
+        lengths = chars_in(self.batch.data, froms, tos)
+        whole = (lengths == self.index.chars[lines]) & self.newlines[lines]
+        starts = self.starts[lines] + before
+        return span_array(field, np.searchsorted(lines, self.index.offsets), starts, starts + lengths + whole)
+
+
+def running(values: Any) -> Any:
+    """int64[n + 1]: the sum of the values before each."""
+    return np.concatenate(([0], np.cumsum(values, dtype=np.int64)))

@@ -1,0 +1,1 @@
+"""Pages people look at: what was kept, what was dropped, and why."""
