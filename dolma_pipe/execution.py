@@ -181,7 +181,7 @@ class _Run:
         self._roots |= {manifest.root_of(part.record) for job in jobs for part in job.wanted}
         self.tidy()
         if not self._warm:
-            if kernels.is_cold():
+            if kernels.is_cold() and type(self.stage).warm is not Stage.warm:
                 self.on_event(Message("compiling kernels (once per machine and version)"))
             if said := self.stage.warm():
                 self.on_event(Message(said))

@@ -128,12 +128,7 @@ class View:
     def _match(self, batch: Batch) -> pa.StructArray:
         kind = pa.list_(pa.struct({"start": pa.int32(), "end": pa.int32(), "score": pa.float64()}))
         texts = batch.texts()
-        columns = {
-            name: [
-                [{"start": m.start(), "end": m.end(), "score": 1.0} for m in pattern.finditer(text)] for text in texts
-            ]
-            for name, pattern in self._patterns.items()
-        }
+        columns = {name: [_matches(pattern, text) for text in texts] for name, pattern in self._patterns.items()}
         return pa.StructArray.from_arrays([pa.array(found, kind) for found in columns.values()], names=list(columns))
 
 
