@@ -5,7 +5,6 @@ A name is looked for among the bundled models, then in the cache, then taken as 
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import http.client
 import os
@@ -140,14 +139,3 @@ def _sha256(path: str) -> str:
         while chunk := stream.read(storage.CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-@functools.lru_cache(maxsize=4)
-def fasttext_model(path: str) -> Any:
-    """The fastText model at `path`, loaded once per process (it cannot be pickled)."""
-    import fasttext
-
-    try:
-        return fasttext.load_model(path)
-    except ValueError as error:
-        raise DataError(f"{path}: not a fastText model: {error}") from error

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from dolma_pipe import models, storage
-from dolma_pipe.batch import Batch
+from dolma_pipe.batch import Batch, Bytes, Int64s, make_batch
 from dolma_pipe.errors import ConfigError
+from dolma_pipe.fasttext import FastText, Predictions
+from dolma_pipe.kernels.blanks import blank_ranges
+from dolma_pipe.kernels.utf8 import chars_to_bytes
 from dolma_pipe.tagger import Field, Tagger, real, string
 
 BUNDLED = "langid"
@@ -18,11 +23,10 @@ UNDETERMINED = "und"
 """ISO 639-2 for a text whose language cannot be told."""
 
 RANKED = pa.struct([("language", pa.string()), ("score", pa.float64())])
-PREFIX = "__label__"
 DIGITS = 6
 """Decimals that are kept: what is stored must not depend on a CPU's last bit."""
 
-END_OF_LINE = "</s>"
+END_OF_LINE = re.compile(b"</s>")
 """A word that fastText takes for the end of its input, wherever it stands (HTML's strike-through, for one)."""
 
 
@@ -37,7 +41,7 @@ class Langid(Tagger):
     The text is one line to fastText: newlines become spaces. Labels lose their `__label__`.
     """
 
-    version = 1
+    version = 2
 
     def __init__(
         self,
@@ -57,28 +61,27 @@ class Langid(Tagger):
         self.fields = fields(self.languages, k)
 
     def tag(self, batch: Batch) -> dict[str, Any]:
-        scores = Scores(len(batch), self.languages, self.k)
-        self.check_labels()
-        predict = models.fasttext_model(self.path).predict
-        for row, text in enumerate(batch.texts()):
-            line = self.as_line(text)
-            if line and not line.isspace():
-                scores.put(row, *predict(line, k=-1))
-        return scores.columns()
+        model = FastText.open(self.path)
+        self.check_labels(model.labels)
+        lines = self.as_lines(batch)
+        found = model.predict_ranges(*lines, self.k, self.languages)
+        return columns(found, blank_ranges(*lines), model.labels, self.languages)
 
-    def as_line(self, text: str) -> str:
-        """What fastText is given for a text."""
-        line = text[: self.max_characters].replace("\n", " ")
-        if END_OF_LINE in line:
-            line = line.replace(END_OF_LINE, " ")
-        return line.lower() if self.lowercase else line
+    def as_lines(self, batch: Batch) -> Lines:
+        """What fastText is given: each document as one line."""
+        if self.lowercase:
+            batch = make_batch([text[: self.max_characters].lower() for text in batch.texts()])
+        data, starts, ends = batch.data, batch.offsets[:-1], batch.offsets[1:]
+        if self.max_characters is not None and not self.lowercase:
+            counts = np.minimum(batch.char_counts, self.max_characters)
+            ends = chars_to_bytes(data, batch.offsets, np.arange(len(batch)), counts)
+        return Lines(without_ends_of_line(data, starts, ends), starts, ends)
 
-    def check_labels(self) -> None:
+    def check_labels(self, known: Sequence[str]) -> None:
         """A language that the model does not know would be 0.0 everywhere, without a word."""
-        known = models.fasttext_model(self.path).labels
         for language in self.languages:
-            if PREFIX + language not in known:
-                names = ", ".join(sorted(label.removeprefix(PREFIX) for label in known)[:200])
+            if language not in known:
+                names = ", ".join(sorted(known)[:200])
                 raise ConfigError(f"langid: {self.path} has no label for {language!r} (it knows {names})")
 
 
@@ -104,34 +107,46 @@ def fields(languages: Sequence[str], k: int) -> dict[str, Field]:
     }
 
 
-class Scores:
-    """The columns while they are being filled; rows that are never put belong to empty documents."""
+class Lines(NamedTuple):
+    """Text i is `data[starts[i]:ends[i]]`."""
 
-    def __init__(self, rows: int, languages: Sequence[str], k: int) -> None:
-        self.best = [UNDETERMINED] * rows
-        self.score = np.zeros(rows)
-        self.wanted = {language: np.zeros(rows) for language in languages}
-        self.counts = np.zeros(rows + 1, np.int32)
-        self.names: list[str] = []
-        self.values: list[float] = []
-        self.k = k
+    data: Bytes
+    starts: Int64s
+    ends: Int64s
 
-    def put(self, row: int, labels: Sequence[str], probabilities: np.ndarray) -> None:
-        """One document's labels and probabilities, best first, of all labels."""
-        if not labels:
-            return
-        found = np.round(np.clip(probabilities.astype(np.float64), 0.0, 1.0), DIGITS)
-        self.best[row] = labels[0].removeprefix(PREFIX)
-        self.score[row] = found[0]
-        for language, column in self.wanted.items():
-            # A hierarchical soft-max (lid.176) leaves out labels below 1e-5.
-            column[row] = found[labels.index(PREFIX + language)] if PREFIX + language in labels else 0.0
-        self.counts[row + 1] = min(self.k, len(labels))
-        self.names += [label.removeprefix(PREFIX) for label in labels[: self.k]]
-        self.values += found[: self.k].tolist()
 
-    def columns(self) -> dict[str, Any]:
-        arrays = [pa.array(self.names, pa.string()), pa.array(self.values, pa.float64())]
-        items = pa.StructArray.from_arrays(arrays, fields=list(RANKED))
-        top = pa.ListArray.from_arrays(pa.array(np.cumsum(self.counts, dtype=np.int32)), items, type=pa.list_(RANKED))
-        return {"language": pa.array(self.best, pa.string()), "score": self.score, "top": top, **self.wanted}
+def without_ends_of_line(data: Bytes, starts: Int64s, ends: Int64s) -> Bytes:
+    """The same bytes with spaces for each `</s>` that lies within a range."""
+    places = np.array([match.start() for match in END_OF_LINE.finditer(data.data)], np.int64)
+    if len(places) == 0:
+        return data
+    documents = np.searchsorted(starts, places, side="right") - 1
+    copy = data.copy()
+    for place in places[places + 4 <= ends[documents]].tolist():
+        copy[place : place + 4] = 0x20
+    return copy
+
+
+def columns(
+    found: Predictions, blank: npt.NDArray[np.bool_], labels: Sequence[str], languages: Sequence[str]
+) -> dict[str, Any]:
+    """The fields; a blank document has no language, and neither has one that the model can say nothing about."""
+    names = pa.array([*labels, UNDETERMINED], pa.string())
+    is_ranked = (found.labels >= 0) & ~blank[:, None]
+    scores = np.where(is_ranked, rounded(found.scores), 0.0)
+    best = np.where(is_ranked[:, 0], found.labels[:, 0], len(labels))
+    ranked = [names.take(pa.array(found.labels[is_ranked])), pa.array(scores[is_ranked], pa.float64())]
+    items = pa.StructArray.from_arrays(ranked, fields=list(RANKED))
+    offsets = np.concatenate([[0], np.cumsum(is_ranked.sum(axis=1))]).astype(np.int32)
+    # A hierarchical soft-max (lid.176) leaves out labels below 1e-5: those are 0.0.
+    wanted = np.where(is_ranked[:, :1], rounded(found.selected), 0.0)
+    return {
+        "language": names.take(pa.array(best)),
+        "score": scores[:, 0],
+        "top": pa.ListArray.from_arrays(pa.array(offsets), items, type=pa.list_(RANKED)),
+        **{language: wanted[:, i] for i, language in enumerate(languages)},
+    }
+
+
+def rounded(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    return np.round(np.clip(scores.astype(np.float64), 0.0, 1.0), DIGITS)

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from dolma_pipe import models
 from dolma_pipe.cli.models import app
 from dolma_pipe.errors import ConfigError, DataError
+from dolma_pipe.fasttext import FastText
 
 CONTENT = b"not really a model" * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -157,17 +158,13 @@ def test_a_cached_model_is_named_like_a_file(cache: Path, source: Path, name: st
         models.fetch(name, source.as_uri(), SHA256)
 
 
-def test_a_file_that_is_no_model_is_one_line(source: Path) -> None:
-    with pytest.raises(DataError, match="not a fastText model"):
-        models.fasttext_model(str(source))
-
-
 def test_the_command_lists_what_is_here_and_what_can_be_fetched(cache: Path, source: Path) -> None:
     assert CliRunner().invoke(app, ["fetch", "mine.bin", "--from", source.as_uri(), "--sha256", SHA256]).exit_code == 0
     lines = CliRunner().invoke(app, []).stdout.splitlines()
     assert [line.split()[:2] for line in lines] == [
         ["langid.ftz", "bundled"],
         ["mine.bin", "cached"],
+        ["toxicity.ftz", "bundled"],
         ["lid.176.ftz", "to"],
         ["lid.176.bin", "to"],
     ]
@@ -181,4 +178,4 @@ def test_the_command_prints_where_the_model_lies(cache: Path, source: Path) -> N
 @pytest.mark.corpus
 def test_the_published_checksum_is_that_of_the_real_model(cache: Path, corpus: Path) -> None:
     path = models.fetch("lid.176.ftz", (corpus / "models" / "lid.176.ftz").resolve().as_uri())
-    assert len(models.fasttext_model(path).labels) == 176
+    assert len(FastText.open(path).labels) == 176

@@ -66,7 +66,7 @@ def word_end(data: np.ndarray, start: int, end: int) -> int:
                 at += 8
                 continue
             before = (stops & (~stops + _ONE)) - _ONE
-            at += np.int64((((before & _HIGH_BITS) >> _SEVEN) * _ONES) >> np.uint64(56))
+            at += int(np.int64((((before & _HIGH_BITS) >> _SEVEN) * _ONES) >> np.uint64(56)))
         if is_blank(data[at]):
             break
         at += 1
@@ -102,7 +102,7 @@ def find(vocabulary: Vocabulary, data: np.ndarray, start: int, end: int, key: np
     last = np.uint64(len(vocabulary.slots) - 1)
     slot = key & last
     while vocabulary.slots[slot] >= 0:
-        found = np.int64(vocabulary.slots[slot])
+        found = int(vocabulary.slots[slot])
         first = vocabulary.bounds[found]
         if vocabulary.bounds[found + 1] - first == end - start:  # noqa: SIM102
             if equal(data, start, vocabulary.text, first, end - start):
@@ -123,11 +123,10 @@ def index_words(text: np.ndarray, bounds: np.ndarray, slots: np.ndarray) -> None
 
 
 @piece
-def put_bucket(vocabulary: Vocabulary, key: np.uint64, rows: np.ndarray, count: int) -> int:
-    """Append the row of an n-gram's hash, if it has one; returns the new count."""
-    bucket = np.int64(key % np.uint64(vocabulary.buckets))
+def put_bucket(vocabulary: Vocabulary, bucket: int, rows: np.ndarray, count: int) -> int:
+    """Write the row of an n-gram's bucket, if it has one, to `rows[count]`; returns the new count."""
     if len(vocabulary.kept) > 0:
-        bucket = np.int64(vocabulary.kept[bucket])
+        bucket = int(vocabulary.kept[bucket])
         if bucket < 0:
             return count
     rows[count] = vocabulary.words + bucket
@@ -148,7 +147,8 @@ def put_ngrams(
             at += 1
         chars += 1
         if chars >= vocabulary.min_chars and not (chars == 1 and (first < start or at > end)):
-            count = put_bucket(vocabulary, state, rows, count)
+            bucket = np.uint32(state) % np.uint32(vocabulary.buckets)
+            count = put_bucket(vocabulary, int(np.int64(bucket)), rows, count)
     return count
 
 
@@ -171,7 +171,9 @@ def is_end(data: np.ndarray, start: int, end: int) -> bool:
     return end - start == 4 and equal(data, start, _END, 0, 4)
 
 
-@kernel
-def word_hash(word: np.ndarray) -> int:
-    """A word's 32-bit hash, as the signed number that n-grams of words are made of."""
-    return np.int64(np.int32(np.uint32(fnv(word, 0, len(word)))))
+def word_hash(word: bytes) -> int:
+    """A word's 32-bit hash, as the signed number that n-grams of words are made of; outside of kernels."""
+    state = int(_BASIS)
+    for byte in word:
+        state = ((state ^ (byte | int(_SIGN) if byte >= 0x80 else byte)) * int(_PRIME)) & int(_LOW)
+    return state - (1 << 32) if state >= 1 << 31 else state

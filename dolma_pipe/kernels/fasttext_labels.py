@@ -53,6 +53,11 @@ def _log(value: np.float32) -> np.float32:
 
 
 @piece
+def _exp(value: np.float32) -> np.float32:
+    return np.float32(math.exp(np.float64(value)))
+
+
+@piece
 def _rise(heap: Heap, hole: int, score: np.float32, label: int) -> None:
     """Put a label into the hole, or above it where it is worse than what stands there."""
     while hole > 0 and heap.scores[(hole - 1) // 2] > score:
@@ -97,7 +102,8 @@ def _offer(heap: Heap, k: int, score: np.float32, label: int) -> None:
 
 @piece
 def _products(output: Output, hidden: np.ndarray, found: np.ndarray) -> None:
-    found[:] = 0
+    for label in range(len(found)):
+        found[label] = 0
     for i in range(len(hidden)):
         value = hidden[i]
         for label in range(len(found)):
@@ -112,7 +118,7 @@ def _softmax(found: np.ndarray) -> None:
     for label in range(len(found)):
         most = max(most, found[label])
     for label in range(len(found)):
-        found[label] = np.float32(math.exp(np.float64(found[label] - most)))
+        found[label] = _exp(found[label] - most)
         total += found[label]
     for label in range(len(found)):
         found[label] /= total
@@ -122,8 +128,8 @@ def _softmax(found: np.ndarray) -> None:
 def _sigmoids(found: np.ndarray, table: np.ndarray) -> None:
     for label in range(len(found)):
         value = found[label]
-        if value < -_MOST:
-            found[label] = 0
+        if not value >= -_MOST:  # the same for what is no number, which has no place in the table
+            found[label] = np.nan if value != value else np.float32(0)
         elif value > _MOST:
             found[label] = 1
         else:
@@ -131,15 +137,15 @@ def _sigmoids(found: np.ndarray, table: np.ndarray) -> None:
 
 
 @piece
-def _flat(output: Output, found: np.ndarray, k: int, heap: Heap) -> None:
-    """Probabilities of all labels in `found` become log scores; the best go into the heap."""
+def _flat(output: Output, found: np.ndarray, k: int, heap: Heap, scores: np.ndarray) -> None:
+    """Log scores of all labels from their dot products; the best go into the heap."""
     if len(output.table) > 0:
         _sigmoids(found, output.table)
     else:
         _softmax(found)
     for label in range(len(found)):
-        found[label] = _log(found[label])
-        _offer(heap, k, found[label], label)
+        scores[label] = _log(found[label])
+        _offer(heap, k, scores[label], label)
 
 
 @piece
@@ -148,13 +154,14 @@ def _tree(output: Output, products: np.ndarray, k: int, heap: Heap, scores: np.n
 
     `stack` (float64[n, 3]) holds (node, score, whether the library still looks here for the best k).
     """
-    scores[:] = -np.inf
+    for label in range(len(scores)):
+        scores[label] = -np.inf
     floor = _log(np.float32(0))
     stack[0, 0], stack[0, 1], stack[0, 2] = len(scores) - 1 + len(output.left), 0, 1
     height = 1
     while height > 0:
         height -= 1
-        node, score, looks = np.int64(stack[height, 0]), np.float32(stack[height, 1]), stack[height, 2] > 0
+        node, score, looks = int(stack[height, 0]), np.float32(stack[height, 1]), stack[height, 2] > 0
         if score < floor:
             continue
         looks = looks and not (heap.size[0] == k and score < heap.scores[0])
@@ -164,7 +171,7 @@ def _tree(output: Output, products: np.ndarray, k: int, heap: Heap, scores: np.n
                 _offer(heap, k, score, node)
             continue
         inner = node - len(scores)
-        below = np.float32(math.exp(np.float64(-products[inner])))
+        below = _exp(-products[inner])
         right = np.float32(1.0 / np.float64(_FLOAT_ONE + below))
         stack[height, 0], stack[height, 1] = output.right[inner], score + _log(right)
         stack[height + 1, 0] = output.left[inner]
@@ -174,6 +181,38 @@ def _tree(output: Output, products: np.ndarray, k: int, heap: Heap, scores: np.n
 
 
 @kernel
+def _fill(
+    output: Output,
+    hidden: np.ndarray,
+    counts: np.ndarray,
+    selected: np.ndarray,
+    heap: Heap,
+    products: np.ndarray,
+    scores: np.ndarray,
+    stack: np.ndarray,
+    labels: np.ndarray,
+    best: np.ndarray,
+    chosen: np.ndarray,
+) -> None:
+    """Write what `label_scores` returns; what comes before that is scratch."""
+    for row in range(len(hidden)):
+        if counts[row] == 0:
+            continue
+        heap.size[0] = 0
+        _products(output, hidden[row], products)
+        if output.is_tree:
+            _tree(output, products, labels.shape[1], heap, scores, stack)
+        else:
+            _flat(output, products, labels.shape[1], heap, scores)
+        for count in range(heap.size[0], 1, -1):
+            _move_first(heap, count)
+        for i in range(heap.size[0]):
+            labels[row, i] = heap.labels[i]
+            best[row, i] = _exp(heap.scores[i])
+        for i in range(len(selected)):
+            chosen[row, i] = _exp(scores[selected[i]])
+
+
 def label_scores(
     output: Output, hidden: np.ndarray, counts: np.ndarray, k: int, selected: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -187,22 +226,6 @@ def label_scores(
     labels, best = np.full((len(hidden), k), -1, np.int32), np.zeros((len(hidden), k), np.float32)
     chosen = np.zeros((len(hidden), len(selected)), np.float32)
     heap = Heap(np.empty(k + 1, np.float32), np.empty(k + 1, np.int32), np.zeros(1, np.int64))
-    products, scores = np.empty(size, np.float32), np.empty(size, np.float32)
-    stack = np.empty((size + 1, 3), np.float64)
-    for row in range(len(hidden)):
-        if counts[row] == 0:
-            continue
-        heap.size[0] = 0
-        _products(output, hidden[row], products)
-        if output.is_tree:
-            _tree(output, products, k, heap, scores, stack)
-        else:
-            _flat(output, products, k, heap)
-            scores[:] = products
-        for count in range(heap.size[0], 1, -1):
-            _move_first(heap, count)
-        for i in range(heap.size[0]):
-            labels[row, i], best[row, i] = heap.labels[i], np.float32(math.exp(np.float64(heap.scores[i])))
-        for i in range(len(selected)):
-            chosen[row, i] = np.float32(math.exp(np.float64(scores[selected[i]])))
+    products, scores, stack = np.empty(size, np.float32), np.empty(size, np.float32), np.empty((size + 1, 3))
+    _fill(output, hidden, counts, selected, heap, products, scores, stack, labels, best, chosen)
     return labels, best, chosen
