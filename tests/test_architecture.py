@@ -18,6 +18,8 @@ FLOORS: list[set[str]] = [
         "dolma_pipe.streams",
         "dolma_pipe.models",
         "dolma_pipe.draws",
+        "dolma_pipe.accuracy",
+        "dolma_pipe.blocklists",
     },
     {"dolma_pipe.batch", "dolma_pipe.fasttext", "dolma_pipe.url"},
     {
@@ -31,7 +33,9 @@ FLOORS: list[set[str]] = [
         "dolma_pipe.verify",
     },
     {
+        "dolma_pipe.classifier",
         "dolma_pipe.editing",
+        "dolma_pipe.places",
         "dolma_pipe.view",
         "dolma_pipe.fused",
         "dolma_pipe.hard_texts",

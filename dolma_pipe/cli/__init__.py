@@ -14,6 +14,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "tag": ("tag", "Measure every document: quality, language, PII, length ..."),
     "dedup": ("dedup", "Find duplicate URLs, texts or paragraphs; write who copies whom."),
     "mix": ("mix", "Keep, edit and weigh documents of several sources by a YAML."),
+    "classifier": ("classifier", "Train a fastText classifier: quality, toxicity, topic."),
     "tokenizer": ("tokenizer", "Train a BPE tokenizer."),
     "tokenize": ("tokenize", "Documents in; memory-mapped token shards out."),
     "train": ("train", "Train a language model on token shards."),

@@ -22,7 +22,8 @@ def classifier() -> None:
 @app.command()
 def train(
     examples: Annotated[
-        list[str] | None, typer.Argument(help="Files of labelled examples: JSON lines, or the csv of Jigsaw's comments.")
+        list[str] | None,
+        typer.Argument(help="Files of labelled examples: JSON lines, or the csv of Jigsaw's comments."),
     ] = None,
     to: Annotated[str | None, typer.Option(help="The model to write: .bin, or .ftz with --quantize.")] = None,
     documents: Annotated[
@@ -40,7 +41,9 @@ def train(
     ] = None,
     lowercase: Annotated[bool | None, typer.Option("--lowercase", help="Train on lower-cased text.")] = None,
     quantize: Annotated[bool | None, typer.Option("--quantize", help="Write a small model (.ftz).")] = None,
-    seed: Annotated[int | None, typer.Option(help="Which examples are held out, and fastText's own (default 17).")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Which examples are held out, and fastText's own (default 17).")
+    ] = None,
     config: options.Config = None,
     settings: options.Set = [],  # noqa: B006
     json: options.Json = False,
@@ -80,9 +83,16 @@ def _by_label(values: list[str]) -> dict[str, str]:
 
 def _show(trained: Trained, lowercase: bool) -> None:
     typer.echo(f"{trained.path}: {trained.bytes:,} bytes")
-    for side, counts in (("training", trained.training), ("calibration", trained.calibration), ("held out", trained.held_out)):
+    for side, counts in (
+        ("training", trained.training),
+        ("calibration", trained.calibration),
+        ("held out", trained.held_out),
+    ):
         typer.echo(f"  {side:<12} " + ", ".join(f"{count:,} {label}" for label, count in counts.items()))
-    typer.echo(f"{'label':<16} {'AUC':>7} {'avg prec':>9} {'threshold':>10} {'precision':>10} {'recall':>7} {'F1':>7} {'FPR':>9}")
+    typer.echo(
+        f"{'label':<16} {'AUC':>7} {'avg prec':>9} {'threshold':>10} "
+        f"{'precision':>10} {'recall':>7} {'F1':>7} {'FPR':>9}"
+    )
     for found in trained.figures:
         typer.echo(
             f"{found.label:<16} {found.auc:>7.4f} {found.average_precision:>9.4f} {found.threshold:>10.4f} "

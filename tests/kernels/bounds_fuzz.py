@@ -8,10 +8,10 @@ import numpy as np
 import plain_definitions as plain
 
 from dolma_pipe.batch import Batch, make_batch
-from dolma_pipe.kernels import duplicates, hashing, ngrams, utf8
+from dolma_pipe.kernels import duplicates, hashing, joined, ngrams, utf8
 from dolma_pipe.tagger import load
 
-CHARACTERS = "ab.# \n\0é…•漢😀{j" + "".join(plain.SPACES)
+CHARACTERS = "ab.# \n\0é…•漢😀{j[<&'\"/*\\" + "".join(plain.SPACES)
 WORDS = [
     "the",
     "javascript",
@@ -22,6 +22,14 @@ WORDS = [
     "é" * 9,
     "Mr. J.",
     "terms of use",
+    "[1]",
+    "[edit]",
+    "[citation needed",
+    "<script",
+    "</style>",
+    "<!--",
+    '"""',
+    "&amp;",
 ]
 
 
@@ -41,15 +49,21 @@ def run_positions(batch: Batch) -> None:
 
 
 def run(batch: Batch) -> None:
-    for name in ("gopher", "gopher_repetition", "c4", "length"):
+    for name in ("gopher", "gopher_repetition", "c4", "length", "lines", "fineweb", "datatrove_c4", "datatrove_ngrams"):
         load(name).tag(batch)
+    for language in ("python", "java", "html"):
+        load({"name": "code", "language": language}).tag(batch)
     words, lines = batch.words, batch.lines
     few = ngrams.ngram_signals(words.hashes, words.chars, words.offsets, 16)
     many = ngrams.ngram_signals(words.hashes, words.chars, words.offsets, ngrams.MOST_SLOTS)
     assert all(np.array_equal(a, b) for a, b in zip(few, many, strict=True))
     duplicates.duplicate_signals(
-        lines.starts, lines.ends, lines.chars, lines.hashes, lines.offsets, words.starts, words.offsets, 16
-    )
+        batch.data, lines.starts, lines.ends, lines.chars, lines.hashes, lines.offsets,
+        words.starts, words.ends, words.offsets, 16,
+    )  # fmt: skip
+    few = joined.joined_repeats(batch.data, words.starts, words.ends, words.chars, words.offsets, 16)
+    many = joined.joined_repeats(batch.data, words.starts, words.ends, words.chars, words.offsets, ngrams.MOST_SLOTS)
+    assert np.array_equal(few, many)
     hashing.hash128_ranges(batch.data, words.starts, words.ends)
     assert utf8.validate(batch.data, batch.offsets) == -1
     run_positions(batch)

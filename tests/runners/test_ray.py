@@ -13,10 +13,10 @@ from handmade import tree_of
 from toy_stage import Upper
 
 from dolma_pipe.execution import run_stage
-from dolma_pipe.stages.dedup import Dedup, DedupConfig
-from dolma_pipe.stages.tag import Tag, TagConfig
 from dolma_pipe.runners.local import Local
 from dolma_pipe.runners.ray import Ray
+from dolma_pipe.stages.dedup import Dedup, DedupConfig
+from dolma_pipe.stages.tag import Tag, TagConfig
 
 
 @pytest.fixture(scope="module")

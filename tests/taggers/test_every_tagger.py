@@ -7,6 +7,7 @@ from typing import Any
 import plain_definitions as plain
 import pyarrow as pa
 import pytest
+from tiny_tokenizers import write_tokenizer
 
 from dolma_pipe.batch import make_batch
 from dolma_pipe.tagger import Tagger, available, load
@@ -26,14 +27,23 @@ ODD_TEXTS = {
 }
 
 
+@pytest.fixture(scope="session")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return write_tokenizer(tmp_path_factory.mktemp("tokenizer"))
+
+
 @pytest.fixture(params=available())
-def tagger(request: pytest.FixtureRequest) -> Tagger:
-    return load(request.param)
+def tagger(request: pytest.FixtureRequest, tokenizer: str) -> Tagger:
+    """Each with its defaults, but for files that the user must name."""
+    name: str = request.param
+    named = {"tokens": {"tokenizer": tokenizer}, "fasttext": {"model": "toxicity", "line_label": "toxic"}}
+    return load({"name": name, **named.get(name, {})})
 
 
 def measure(tagger: Tagger, texts: list[str]) -> list[dict[str, Any]]:
     """A row of plain values per document."""
-    batch = make_batch(texts, **{name: [None] * len(texts) for name in tagger.columns})
+    ids = [f"{len(text)} {text[:40]}" for text in texts]  # a text keeps its id wherever it stands
+    batch = make_batch(texts, ids, **{name: [None] * len(texts) for name in tagger.columns})
     values = tagger.tag(batch)
     assert set(values) == set(tagger.fields)
     arrays = {name: pa.array(values[name], field.type) for name, field in tagger.fields.items()}
