@@ -82,7 +82,7 @@ def link(distribution: metadata.Distribution, packages: Path) -> None:
 
 
 def run(scripts: Path, *arguments: str | Path, cwd: Path) -> str:
-    environment = {"PATH": os.environ["PATH"], "HOME": str(cwd), "NUMBA_DISABLE_JIT": "1"}
+    environment = {"PATH": os.environ["PATH"], "HOME": str(cwd)}
     command = [scripts / "dolma-pipe", *arguments]
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -30,16 +30,18 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 
 class _Commands(TyperGroup):
-    """Lists commands from the table and imports a command's module only to run it or to show its help."""
+    """Lists commands from the table, and imports a command's module only to run it or to show its help."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
 
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
+
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in COMMANDS:
             return None
-        if _only_listing():
-            return _placeholder(cmd_name, COMMANDS[cmd_name][1])
         module = importlib.import_module(f"dolma_pipe.cli.{COMMANDS[cmd_name][0]}")
         group = getattr(module, "app", None)
         if group is None:
@@ -48,18 +50,6 @@ class _Commands(TyperGroup):
         command = typer.main.get_command(group)
         command.name = cmd_name
         return command
-
-
-def _only_listing() -> bool:
-    return len(sys.argv) < 2 or sys.argv[1] in ("--help", "-h")
-
-
-def _placeholder(name: str, help_text: str) -> Any:
-    group = typer.Typer(add_completion=False, rich_markup_mode=None)
-    group.command(name=name, help=help_text)(lambda: None)
-    command = typer.main.get_command(group)
-    command.name = name
-    return command
 
 
 app = typer.Typer(
