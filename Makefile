@@ -1,4 +1,4 @@
-# make demo | make test | make lint | make bench | make clean
+# make demo | make test | make lint | make bench | make fidelity | make clean
 #
 # Everything lives in .venv; each target installs only what it lacks. PYTHON=python3.12 chooses another interpreter.
 
@@ -9,7 +9,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 	$$name -c '$(SUPPORTED)' 2>/dev/null && echo $$name && break; done)
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench fidelity clean
 
 demo: $(VENV)/.demo
 	$(BIN)/dolma-pipe demo --to demo
@@ -24,6 +24,9 @@ lint: $(VENV)/.lint
 
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks
+
+fidelity: $(VENV)/.test
+	$(BIN)/python -m benchmarks.fidelity
 
 clean:
 	rm -rf $(VENV) demo build dist

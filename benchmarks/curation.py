@@ -10,7 +10,7 @@ from benchmarks import data, peers
 from benchmarks.measure import Measured, command, ours, table
 
 FUSED = ["gopher", "gopher_repetition", "c4"]
-ALONE = [*FUSED, "length", "pii", "langid"]
+ALONE = [*FUSED, "fineweb", "url", "length", "pii", "langid"]
 PEER_BYTES = 12_000_000
 
 

@@ -3,7 +3,8 @@
 Where the paper leaves room we read it so: a word is a piece of `str.split()`, punctuation included; a line is a piece
 of `text.split("\\n")` that holds a word, so blank lines dilute nothing; bullets are `-`, `*` and `•`, after
 indentation; an ellipsis is `...` or `…`; a stop word counts once however often it occurs, in any case ("The" is "the").
-The fields after these are what the Dolma toolkit (`gopher_v1`, `gopher_v2`) and datatrove compute instead.
+The fields after these are what the Dolma toolkit (`gopher_v1`, `gopher_v2`), DCLM and datatrove (its Gopher quality
+filter, with words split at white space) compute instead; docs/why/peers.md says what the difference does.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from dolma_pipe.batch import Batch
-from dolma_pipe.kernels import alphabetic, lines, words
+from dolma_pipe.kernels import alphabetic, linebreaks, lines, punctuation, words
 from dolma_pipe.kernels.ratios import ratio
 from dolma_pipe.tagger import Tagger, count, real
 
@@ -21,7 +22,7 @@ from dolma_pipe.tagger import Tagger, count, real
 class Gopher(Tagger):
     """Quality signals; every ratio and fraction of a document without words or lines is 0."""
 
-    version = 1
+    version = 2
     model_hash = f"unicode-{alphabetic.UNICODE_VERSION}"
     fields = {
         "word_count": count("words"),
@@ -39,6 +40,7 @@ class Gopher(Tagger):
         "median_word_length": real("median of code points per word, as Dolma's `median_word_length`"),
         "symbol_to_word_ratio": real("words that hold `#` or `…` / words, as Dolma's `symbol_to_word_ratio`"),
         "stop_word_occurrences": count("words that are a stop word in lower case, as Dolma's `required_word_count`"),
+        "stop_word_folded_occurrences": count("words that are a stop word in any case, as DCLM and datamap-rs count"),
         "stop_word_exact_count": count("how many stop words occur in lower case (0-8), as datatrove counts"),
         "dolma_bullet_line_count": count(
             "lines that begin with `*` or `-`, indented ones not; / line_count is gopher_v1"
@@ -49,16 +51,21 @@ class Gopher(Tagger):
         "dolma_line_count": count(
             'pieces of `re.split(r"\\n+", text)`: what gopher_v2 divides by; 1 for an empty document'
         ),
+        "datatrove_word_count": count("words with a code point that is no punctuation (kernels/punctuation.py)"),
+        "datatrove_mean_word_length": real("code points in those / those"),
+        "datatrove_line_count": count("pieces of `str.splitlines()`, blank ones too; 0 for an empty document"),
+        "datatrove_bullet_line_fraction": real("lines whose first word begins with `-` or `•` / datatrove_line_count"),
+        "datatrove_ellipsis_line_fraction": real("lines whose last word ends with `...` or `…` / datatrove_line_count"),
     }
 
     def tag(self, batch: Batch) -> dict[str, Any]:
-        return {**_word_fields(batch), **_line_fields(batch)}
+        return {**_word_fields(batch), **_line_fields(batch), **_datatrove_line_fields(batch)}
 
 
 def _word_fields(batch: Batch) -> dict[str, Any]:
     index = batch.words
-    bitmap = alphabetic.alphabetic_bitmap()
-    found = words.word_signals(batch.data, index.starts, index.ends, index.chars, index.offsets, bitmap)
+    letters, wordlike = alphabetic.alphabetic_bitmap(), punctuation.wordlike_bitmap()
+    found = words.word_signals(batch.data, index.starts, index.ends, index.chars, index.offsets, letters, wordlike)
     total = np.diff(index.offsets)
     return {
         "word_count": total,
@@ -70,7 +77,10 @@ def _word_fields(batch: Batch) -> dict[str, Any]:
         "median_word_length": words.median_lengths(index.chars, index.offsets),
         "symbol_to_word_ratio": ratio(found[words.SYMBOLS], total),
         "stop_word_occurrences": found[words.STOP_OCCURRENCES],
+        "stop_word_folded_occurrences": found[words.FOLDED_STOP_OCCURRENCES],
         "stop_word_exact_count": found[words.EXACT_STOPS],
+        "datatrove_word_count": found[words.WORDLIKE],
+        "datatrove_mean_word_length": ratio(found[words.WORDLIKE_CHARACTERS], found[words.WORDLIKE]),
     }
 
 
@@ -88,4 +98,15 @@ def _line_fields(batch: Batch) -> dict[str, Any]:
         "dolma_bullet_line_count": found[lines.DOLMA_BULLETS],
         "dolma_ellipsis_line_count": found[lines.DOLMA_ELLIPSES],
         "dolma_line_count": found[lines.DOLMA_LINES],
+    }
+
+
+def _datatrove_line_fields(batch: Batch) -> dict[str, Any]:
+    word = batch.words
+    found = linebreaks.splitlines_signals(batch.data, batch.offsets, word.starts, word.ends, word.offsets)
+    total = found[linebreaks.LINES]
+    return {
+        "datatrove_line_count": total,
+        "datatrove_bullet_line_fraction": ratio(found[linebreaks.BULLETS], total),
+        "datatrove_ellipsis_line_fraction": ratio(found[linebreaks.ELLIPSES], total),
     }

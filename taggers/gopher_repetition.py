@@ -7,8 +7,9 @@ division), each counted once however many occurrences overlap on it: so every fr
 n-gram is the most frequent one, of equals the first, even when it occurs once.
 
 The Dolma toolkit counts all copies, and overlapping n-grams each in full: `dolma_...` are the values of its `gopher_v2`
-(and of `gopher_v1`, whose fraction of duplicate lines is `dolma_v1_...`). datatrove's top n-gram is
-`top_2gram_occurrences * (top_2gram_characters + 1) / length.characters`, and likewise + 2 and + 3.
+(and of `gopher_v1`, whose fraction of duplicate lines is `dolma_v1_...`). datatrove's Gopher repetition filter divides
+by all code points of the text and parts paragraphs otherwise: `datatrove_...`, with words split at white space; its
+repeated n-grams are the tagger `datatrove_ngrams`. docs/why/peers.md says what the differences do.
 """
 
 from __future__ import annotations
@@ -40,6 +41,17 @@ _DOLMA_LINE_FIELDS = {
     ),
     "dolma_duplicate_line_character_fraction": real("code points of those / code points in words; can exceed 1"),
 }
+_DATATROVE_LINE_FIELDS = {
+    "character_count": count("code points of the text: what datatrove divides characters by"),
+    "datatrove_duplicate_line_fraction": real(
+        'pieces of `re.split(r"\\n+", text)` that occurred before / pieces, of which an empty document has one'
+    ),
+    "datatrove_duplicate_line_character_fraction": real("code points of those / of the text"),
+    "datatrove_duplicate_paragraph_fraction": real(
+        'pieces of `re.split(r"\\n{2,}", text.strip())` that occurred before / pieces; a line of spaces parts nothing'
+    ),
+    "datatrove_duplicate_paragraph_character_fraction": real("code points of those / of the text"),
+}
 
 
 def _top_fields(n: int) -> dict[str, Field]:
@@ -49,6 +61,9 @@ def _top_fields(n: int) -> dict[str, Field]:
         f"top_{n}gram_characters": count(f"characters of the most frequent {n}-gram's words"),
         f"dolma_top_{n}gram_character_fraction": real(
             f"occurrences * characters / in words, as Dolma's `fraction_of_characters_in_most_common_{n}grams`"
+        ),
+        f"datatrove_top_{n}gram_character_fraction": real(
+            f"occurrences * (characters + {n - 1} spaces) / code points of the text; can exceed 1"
         ),
     }
 
@@ -66,20 +81,21 @@ def _repeated_fields(n: int) -> dict[str, Field]:
 class GopherRepetition(Tagger):
     """Repetition signals; 0 for a document without lines, words, or enough words for an n-gram."""
 
-    version = 1
+    version = 2
     fields = {
         **_LINE_FIELDS,
         **{name: field for n in ngrams.TOP for name, field in _top_fields(n).items()},
         **{name: field for n in ngrams.REPEATED for name, field in _repeated_fields(n).items()},
         **_DOLMA_LINE_FIELDS,
+        **_DATATROVE_LINE_FIELDS,
     }
 
     def tag(self, batch: Batch) -> dict[str, Any]:
-        index = batch.words
+        index, size = batch.words, batch.char_counts
         top, repeated, letters = ngrams.ngram_signals(index.hashes, index.chars, index.offsets, ngrams.MOST_SLOTS)
         values = _line_values(batch, letters)
         for position, n in enumerate(ngrams.TOP):
-            values.update(_top_values(n, top[:, position], letters))
+            values.update(_top_values(n, top[:, position], letters, size))
         for position, n in enumerate(ngrams.REPEATED):
             values.update(_repeated_values(n, repeated[:, position], letters))
         return values
@@ -88,8 +104,9 @@ class GopherRepetition(Tagger):
 def _line_values(batch: Batch, letters: Counts) -> dict[str, Any]:
     index, word = batch.lines, batch.words
     found = duplicates.duplicate_signals(
-        index.starts, index.ends, index.chars, index.hashes, index.offsets, word.starts, word.offsets, ngrams.MOST_SLOTS
-    )
+        batch.data, index.starts, index.ends, index.chars, index.hashes, index.offsets,
+        word.starts, word.ends, word.offsets, ngrams.MOST_SLOTS,
+    )  # fmt: skip
     lines, paragraphs, dolma = (
         found[duplicates.LINES :],
         found[duplicates.PARAGRAPHS :],
@@ -103,16 +120,29 @@ def _line_values(batch: Batch, letters: Counts) -> dict[str, Any]:
         "dolma_duplicate_line_fraction": ratio(dolma[1], dolma[0]),
         "dolma_v1_duplicate_line_fraction": ratio(dolma[3], np.diff(index.offsets)),
         "dolma_duplicate_line_character_fraction": ratio(dolma[2], letters),
+        **_datatrove_line_values(found, batch.char_counts),
     }
 
 
-def _top_values(n: int, top: Counts, letters: Counts) -> dict[str, Any]:
+def _datatrove_line_values(found: Counts, size: Counts) -> dict[str, Any]:
+    blocks = found[duplicates.BLOCKS :]
+    return {
+        "character_count": size,
+        "datatrove_duplicate_line_fraction": ratio(found[duplicates.REPEATED_PIECES], found[duplicates.DOLMA_LINES]),
+        "datatrove_duplicate_line_character_fraction": ratio(found[duplicates.REPEATED_PIECE_CHARACTERS], size),
+        "datatrove_duplicate_paragraph_fraction": ratio(blocks[1], blocks[0]),
+        "datatrove_duplicate_paragraph_character_fraction": ratio(blocks[2], size),
+    }
+
+
+def _top_values(n: int, top: Counts, letters: Counts, size: Counts) -> dict[str, Any]:
     occurrences, characters = top[:, ngrams.OCCURRENCES], top[:, ngrams.GRAM_CHARACTERS]
     return {
         f"top_{n}gram_character_fraction": ratio(top[:, ngrams.COVERED], letters),
         f"top_{n}gram_occurrences": occurrences,
         f"top_{n}gram_characters": characters,
         f"dolma_top_{n}gram_character_fraction": ratio(occurrences * characters, letters),
+        f"datatrove_top_{n}gram_character_fraction": ratio(occurrences * (characters + n - 1), size),
     }
 
 

@@ -63,6 +63,7 @@ def word_signals(text: str) -> dict[str, Any]:
         "symbol_to_word_ratio": sum("#" in word or "…" in word for word in split) / total,
         "alphabetic_word_fraction": sum(any(char.isalpha() for char in word) for word in split) / total,
         "stop_word_count": len(set(STOP_WORDS) & set(lower)),
+        "stop_word_folded_occurrences": sum(word in STOP_WORDS for word in lower),
         "stop_word_exact_count": len(set(STOP_WORDS) & set(split)),
         "stop_word_occurrences": sum(word in STOP_WORDS for word in split),
     }
@@ -176,6 +177,11 @@ def fold(text: str) -> str:
     return re.sub("[A-Z]", lambda match: match[0].lower(), text)
 
 
+def policies(held: str) -> bool:
+    """Whether a text in lower case holds a phrase of a policy notice."""
+    return any(policy in held for policy in _POLICIES)
+
+
 def _is_punctuated(line: str) -> bool:
     return line.rstrip().endswith((".", "?", "!", '"')) and not line.rstrip().endswith("...")
 
@@ -190,7 +196,7 @@ def _flawed(line: str) -> bool:
     )
 
 
-def _ends_sentence(word: str, following: str) -> bool:
+def ends_sentence(word: str, following: str) -> bool:
     bare = re.sub("[\"')\\]’”]+$", "", word)
     if "a" <= following[0] <= "z" or not bare.endswith((".", "?", "!")):
         return False
@@ -201,7 +207,7 @@ def _ends_sentence(word: str, following: str) -> bool:
 
 def _sentences(line: str) -> int:
     split = line.split()
-    return 1 + sum(_ends_sentence(word, following) for word, following in pairwise(split))
+    return 1 + sum(ends_sentence(word, following) for word, following in pairwise(split))
 
 
 def _removed(text: str, kept: Sequence[bool]) -> list[tuple[int, int]]:

@@ -15,7 +15,7 @@ from dolma_pipe.kernels.words import first_bytes
 ) = range(14)  # fmt: skip
 """Rows of what `c4_signals` returns; the first ten are also bits of what is known about one line."""
 
-_LONGEST_WORD = 1000
+LONGEST_WORD = 1000
 _LINE_FLAWS = 1 << UNPUNCTUATED | 1 << LONG_WORD | 1 << JAVASCRIPT | 1 << POLICY
 _CASE = np.uint64(0x2020202020202020)
 
@@ -56,7 +56,7 @@ def _bytes_before(data: np.ndarray, at: int, lowest: int) -> np.uint64:
 
 
 @piece
-def _phrase(data: np.ndarray, start: int, end: int, lowest: int) -> int:
+def phrase(data: np.ndarray, start: int, end: int, lowest: int) -> int:
     """The bit of the phrase whose last word begins at `start` (POLICY, LOREM_IPSUM), or 0.
 
     Phrases match as substrings: their last word may go on ("cookies!"), their first may have begun earlier.
@@ -82,7 +82,8 @@ def _phrase(data: np.ndarray, start: int, end: int, lowest: int) -> int:
 
 
 @piece
-def _holds_javascript(data: np.ndarray, start: int, end: int) -> bool:
+def holds_javascript(data: np.ndarray, start: int, end: int) -> bool:
+    """Whether `data[start:end]` holds "javascript" in any case."""
     for at in range(start, end - 9):
         if data[at] | 0x20 == 0x6A and load64(data, at) | _CASE == _JAVASCRI:
             last = np.uint64(data[at + 8] | 0x20) | np.uint64(data[at + 9] | 0x20) << np.uint64(8)
@@ -137,15 +138,15 @@ def _line_bits(
     bits |= (last - first < 3) << UNDER_3_WORDS | (last - first < 5) << UNDER_5_WORDS
     for word in range(first, last):
         start, end = starts[word], ends[word]
-        bits |= _phrase(data, start, end, lowest)
+        bits |= phrase(data, start, end, lowest)
         if end - start >= 10:
-            bits |= _holds_javascript(data, start, end) << JAVASCRIPT | (chars[word] > _LONGEST_WORD) << LONG_WORD
+            bits |= holds_javascript(data, start, end) << JAVASCRIPT | (chars[word] > LONGEST_WORD) << LONG_WORD
     return bits
 
 
 @piece
-def _count_sentences(data: np.ndarray, starts: np.ndarray, ends: np.ndarray, first: int, last: int) -> int:
-    """Sentences of a line that ends in one."""
+def count_sentences(data: np.ndarray, starts: np.ndarray, ends: np.ndarray, first: int, last: int) -> int:
+    """Sentences of a line with the words `first:last`; its last word ends one, whatever it is."""
     count = 1
     for word in range(first, last - 1):
         count += _ends_sentence(data, starts[word], ends[word], starts[word + 1])
@@ -161,7 +162,7 @@ def _count_braces(data: np.ndarray, start: int, end: int) -> int:
 
 
 @piece
-def _add_span(starts: np.ndarray, ends: np.ndarray, count: int, first: int, start: int, end: int) -> int:
+def add_span(starts: np.ndarray, ends: np.ndarray, count: int, first: int, start: int, end: int) -> int:
     """Appends a span, or lengthens the last one of the document (whose spans begin at `first`) when they touch."""
     if start == end:
         return count
@@ -209,9 +210,9 @@ def c4_signals(
             if word - first >= max(min_words, 1) and bits & _LINE_FLAWS == 0:
                 bits |= 1 << KEPT
                 found[KEPT_WORDS, document] += word - first
-                found[SENTENCES, document] += _count_sentences(data, starts, ends, first, word)
+                found[SENTENCES, document] += count_sentences(data, starts, ends, first, word)
             else:
-                spans = _add_span(span_starts, span_ends, spans, span_offsets[document], place, next_place)
+                spans = add_span(span_starts, span_ends, spans, span_offsets[document], place, next_place)
             for row in range(KEPT + 1):
                 found[row, document] += bits >> row & 1
             place = next_place

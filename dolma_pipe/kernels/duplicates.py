@@ -11,15 +11,17 @@ from typing import NamedTuple
 import numpy as np
 
 from dolma_pipe.kernels import kernel, piece
-from dolma_pipe.kernels.firsts import DEFERRED, capacity, clear, first_place, table_size
-from dolma_pipe.kernels.hashing import combine64
+from dolma_pipe.kernels.firsts import name_keys, table_size
+from dolma_pipe.kernels.hashing import combine64, hash64
 from dolma_pipe.kernels.lines import outer_empty_lines
+from dolma_pipe.kernels.utf8 import chars_between
 
 (
     LINES, REPEATED_LINES, REPEATED_LINE_CHARACTERS,
     PARAGRAPHS, REPEATED_PARAGRAPHS, REPEATED_PARAGRAPH_CHARACTERS,
-    DOLMA_LINES, DOLMA_DUPLICATES, DOLMA_DUPLICATE_CHARACTERS, DOLMA_V1_DUPLICATES, ROWS,
-) = range(11)  # fmt: skip
+    DOLMA_LINES, DOLMA_DUPLICATES, DOLMA_DUPLICATE_CHARACTERS, DOLMA_V1_DUPLICATES,
+    REPEATED_PIECES, REPEATED_PIECE_CHARACTERS, BLOCKS, REPEATED_BLOCKS, REPEATED_BLOCK_CHARACTERS, ROWS,
+) = range(16)  # fmt: skip
 """Rows of what `duplicate_signals` returns."""
 
 
@@ -71,28 +73,6 @@ def _gather(
 
 
 @piece
-def _find_copies(pieces: Pieces, count: int, keys: np.ndarray, slots: np.ndarray) -> None:
-    """Fills `firsts` and `copies`."""
-    size = table_size(count, len(keys))
-    for i in range(count):
-        pieces.copies[i] = 0
-        pieces.firsts[i] = DEFERRED
-    left = count
-    while left > 0:
-        clear(slots, size)
-        room = capacity(size)
-        for i in range(count):
-            if pieces.firsts[i] == DEFERRED:
-                value = pieces.hashes[i]
-                first = first_place(keys, slots, size, value, value, i, room)
-                if first != DEFERRED:
-                    pieces.firsts[i] = first
-                    pieces.copies[first] += 1
-                    room -= int(first == i)
-                    left -= 1
-
-
-@piece
 def _add_repeats(pieces: Pieces, count: int, found: np.ndarray, row: int, document: int) -> None:
     """Adds to three rows from `row` on: filled pieces, those that occurred before, characters of the latter."""
     for i in range(count):
@@ -105,15 +85,51 @@ def _add_repeats(pieces: Pieces, count: int, found: np.ndarray, row: int, docume
 
 @piece
 def _add_dolma_lines(lines: Pieces, count: int, outer: int, empty: int, found: np.ndarray, document: int) -> None:
-    """Adds to the rows DOLMA_...; besides the listed lines there are `empty` ones, of which gopher_v2 sees `outer`."""
+    """Adds to the rows DOLMA_... and REPEATED_PIECES; besides the listed lines there are `empty` ones, of which
+    gopher_v2 sees `outer`."""
     duplicates = 0
+    found[REPEATED_PIECES, document] = outer > 1
     for i in range(count):
+        if lines.firsts[i] != i:
+            found[REPEATED_PIECES, document] += 1
+            found[REPEATED_PIECE_CHARACTERS, document] += lines.chars[i]
         if lines.copies[lines.firsts[i]] > 1:
             duplicates += 1
             found[DOLMA_DUPLICATE_CHARACTERS, document] += lines.chars[i]
     found[DOLMA_LINES, document] = count + outer
     found[DOLMA_DUPLICATES, document] = duplicates + (outer if outer > 1 else 0)
     found[DOLMA_V1_DUPLICATES, document] = duplicates + (empty if empty > 1 else 0)
+
+
+@piece
+def _gather_blocks(
+    blocks: Pieces,
+    data: np.ndarray,
+    starts: np.ndarray,
+    ends: np.ndarray,
+    chars: np.ndarray,
+    hashes: np.ndarray,
+    first: int,
+    last: int,
+    low: int,
+    high: int,
+) -> int:
+    """Writes a document's blocks, runs of lines that are not empty between its first word at `low` and the end of its
+    last one at `high`; returns how many."""
+    count, length, state = 0, 0, np.uint64(0)
+    for i in range(first, last):
+        start, end = max(starts[i], low), min(ends[i], high)
+        if start < end:
+            whole = start == starts[i] and end == ends[i]
+            value = hashes[i] if whole else hash64(data, start, end)
+            size = chars[i] if whole else chars_between(data, start, end)
+            state, length = combine64(state, value), length + size + (length > 0)
+        elif length > 0:
+            count = _put(blocks, count, state, length, True)
+            length, state = 0, np.uint64(0)
+    if length > 0 or count == 0:
+        count = _put(blocks, count, state, length, True)
+    return count
 
 
 @kernel
@@ -129,12 +145,14 @@ def _scratch(size: int) -> Pieces:
 
 @kernel
 def duplicate_signals(
+    data: np.ndarray,
     starts: np.ndarray,
     ends: np.ndarray,
     chars: np.ndarray,
     hashes: np.ndarray,
     offsets: np.ndarray,
     word_starts: np.ndarray,
+    word_ends: np.ndarray,
     word_offsets: np.ndarray,
     most_slots: int,
 ) -> np.ndarray:
@@ -142,7 +160,8 @@ def duplicate_signals(
 
     LINES that hold a word, REPEATED_LINES that occurred before and their characters; the same for paragraphs.
     DOLMA_...: pieces of `re.split(r"\\n+", text)`, those that occur more than once (all copies), their characters;
-    DOLMA_V1_DUPLICATES the same for `text.split("\\n")`.
+    DOLMA_V1_DUPLICATES the same for `text.split("\\n")`. Of the former pieces REPEATED_PIECES occurred before. BLOCKS
+    are pieces of `re.split(r"\\n{2,}", text.strip())`.
     `most_slots` bounds the hash table.
     """
     found = np.zeros((ROWS, len(offsets) - 1), np.int64)
@@ -158,10 +177,14 @@ def duplicate_signals(
         line_count, paragraph_count = _gather(
             lines, paragraphs, ends, chars, hashes, first, last, word_starts, word, last_word
         )
-        _find_copies(lines, line_count, keys, slots)
+        name_keys(lines.hashes, 0, line_count, lines.firsts, lines.copies, keys, slots)
         _add_repeats(lines, line_count, found, LINES, document)
         outer, empty = outer_empty_lines(starts, ends, first, last), last - first - line_count
         _add_dolma_lines(lines, line_count, outer, empty, found, document)
-        _find_copies(paragraphs, paragraph_count, keys, slots)
+        name_keys(paragraphs.hashes, 0, paragraph_count, paragraphs.firsts, paragraphs.copies, keys, slots)
         _add_repeats(paragraphs, paragraph_count, found, PARAGRAPHS, document)
+        low, high = (word_starts[word], word_ends[last_word - 1]) if word < last_word else (0, 0)
+        block_count = _gather_blocks(paragraphs, data, starts, ends, chars, hashes, first, last, low, high)
+        name_keys(paragraphs.hashes, 0, block_count, paragraphs.firsts, paragraphs.copies, keys, slots)
+        _add_repeats(paragraphs, block_count, found, BLOCKS, document)
     return found

@@ -67,3 +67,34 @@ def first_place(
     keys[slot] = key
     places[slot] = place + 1
     return place
+
+
+@piece
+def name_keys(
+    hashes: np.ndarray,
+    first: int,
+    count: int,
+    names: np.ndarray,
+    counts: np.ndarray,
+    keys: np.ndarray,
+    slots: np.ndarray,
+) -> None:
+    """For `hashes[first:first + count]`, all well mixed: `names[i]` is the first place (from 0) with the same hash,
+    `counts[name]` how often it occurs. Works in rounds where the table (`keys`, `slots`) is too small."""
+    size = table_size(count, len(keys))
+    for i in range(count):
+        names[i] = DEFERRED
+        counts[i] = 0
+    left = count
+    while left > 0:
+        clear(slots, size)
+        room = capacity(size)
+        for i in range(count):
+            if names[i] == DEFERRED:
+                value = hashes[first + i]
+                name = first_place(keys, slots, size, value, value, i, room)
+                if name != DEFERRED:
+                    names[i] = name
+                    counts[name] += 1
+                    room -= int(name == i)
+                    left -= 1

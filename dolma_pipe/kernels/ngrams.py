@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dolma_pipe.kernels import kernel, piece
-from dolma_pipe.kernels.firsts import DEFERRED, capacity, clear, first_place, mix, table_size
+from dolma_pipe.kernels.firsts import DEFERRED, capacity, clear, first_place, mix, name_keys, table_size
 
 TOP = (2, 3, 4)
 REPEATED = (5, 6, 7, 8, 9, 10)
@@ -37,28 +37,6 @@ class Scratch(NamedTuple):
     places: np.ndarray  # int32[m]: where grams that are still of interest begin, ascending
     keys: np.ndarray  # the table of firsts.py
     slots: np.ndarray
-
-
-@piece
-def _name_words(scratch: Scratch, hashes: np.ndarray, first: int, count: int) -> None:
-    """Names of the words `first:first + count`, and how often each occurs."""
-    size = table_size(count, len(scratch.keys))
-    for i in range(count):
-        scratch.words[i] = DEFERRED
-        scratch.counts[i] = 0
-    left = count
-    while left > 0:
-        clear(scratch.slots, size)
-        room = capacity(size)
-        for i in range(count):
-            if scratch.words[i] == DEFERRED:
-                word = hashes[first + i]
-                name = first_place(scratch.keys, scratch.slots, size, word, word, i, room)
-                if name != DEFERRED:
-                    scratch.words[i] = name
-                    scratch.counts[name] += 1
-                    room -= int(name == i)
-                    left -= 1
 
 
 @piece
@@ -213,7 +191,7 @@ def ngram_signals(
             characters[document] += chars[i]
         if count < 2:
             continue
-        _name_words(scratch, hashes, first, count)
+        name_keys(hashes, first, count, scratch.words, scratch.counts, scratch.keys, scratch.slots)
         candidates = _repeated_words(scratch, count)
         for n in range(2, min(count, _LONGEST) + 1):
             if candidates > 0:

@@ -11,7 +11,10 @@ from dolma_pipe.kernels.hashing import load64, load_tail
 STOP_WORDS = (b"the", b"be", b"to", b"of", b"and", b"that", b"have", b"with")
 """Rae et al. 2021, A1.1; the order of the bits below."""
 
-CHARACTERS, LETTERED, HASHES, ELLIPSES, SYMBOLS, STOPS, EXACT_STOPS, STOP_OCCURRENCES, ROWS = range(9)
+(
+    CHARACTERS, LETTERED, HASHES, ELLIPSES, SYMBOLS, STOPS, EXACT_STOPS, STOP_OCCURRENCES, FOLDED_STOP_OCCURRENCES,
+    WORDLIKE, WORDLIKE_CHARACTERS, ROWS,
+) = range(12)  # fmt: skip
 """Rows of what `word_signals` returns."""
 
 _THE, _BE, _TO, _OF, _AND, _THAT, _HAVE, _WITH = (np.uint64(int.from_bytes(word, "little")) for word in STOP_WORDS)
@@ -98,33 +101,47 @@ def _add_symbols(data: np.ndarray, start: int, end: int, word: np.uint64, found:
 
 @kernel
 def word_signals(
-    data: np.ndarray, starts: np.ndarray, ends: np.ndarray, chars: np.ndarray, offsets: np.ndarray, bitmap: np.ndarray
+    data: np.ndarray,
+    starts: np.ndarray,
+    ends: np.ndarray,
+    chars: np.ndarray,
+    offsets: np.ndarray,
+    letters: np.ndarray,
+    wordlike: np.ndarray,
 ) -> np.ndarray:
     """Sums over each document's words: int64[ROWS, n].
 
     CHARACTERS code points; LETTERED words with a letter; HASHES `#`; ELLIPSES `...` and `…`; SYMBOLS words with a `#`
-    or `…`; STOPS distinct stop words in any case; EXACT_STOPS the same in lower case; STOP_OCCURRENCES all of those.
+    or `…`; STOPS distinct stop words in any case; EXACT_STOPS the same in lower case; STOP_OCCURRENCES all of those,
+    FOLDED_STOP_OCCURRENCES of those in any case; WORDLIKE words with a code point of that set (letters are in it), and
+    their characters. `letters` and `wordlike` are bitmaps.
     """
     found = np.zeros((ROWS, len(offsets) - 1), np.int64)
     for document in range(len(offsets) - 1):
-        stops, exact, characters, lettered = 0, 0, 0, 0
+        stops, exact, characters, lettered, plain, plain_characters = 0, 0, 0, 0, 0, 0
         for i in range(offsets[document], offsets[document + 1]):
             start, end = starts[i], ends[i]
             size = end - start
             word = first_bytes(data, start, end)
             characters += chars[i]
             letter = (word & np.uint64(0xDF)) - np.uint64(0x41) < np.uint64(26)
-            lettered += letter or has_letter(data, start, end, bitmap)
+            letter = letter or has_letter(data, start, end, letters)
+            lettered += letter
+            if letter or has_letter(data, start, end, wordlike):
+                plain += 1
+                plain_characters += chars[i]
             _add_symbols(data, start, end, word, found, document)
             if size <= 4:
                 folded = word | (_CASE & ((_ONE << np.uint64(8 * size)) - _ONE))
                 which = _stop_word(folded, size)
                 if which >= 0:
                     stops |= 1 << which
+                    found[FOLDED_STOP_OCCURRENCES, document] += 1
                     if word == folded:
                         exact |= 1 << which
                         found[STOP_OCCURRENCES, document] += 1
         found[CHARACTERS, document], found[LETTERED, document] = characters, lettered
+        found[WORDLIKE, document], found[WORDLIKE_CHARACTERS, document] = plain, plain_characters
         found[STOPS, document], found[EXACT_STOPS, document] = _bits(stops), _bits(exact)
     return found
 

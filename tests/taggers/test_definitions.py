@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import plain_datatrove as peers
 import plain_definitions as plain
 import pyarrow as pa
 import pytest
@@ -17,8 +18,10 @@ from dolma_pipe.shards import DocumentReader
 from dolma_pipe.tagger import load
 
 DEFINITIONS: dict[str, Callable[[str], dict[str, Any]]] = {
-    "gopher": plain.gopher,
-    "gopher_repetition": plain.gopher_repetition,
+    "gopher": lambda text: {**plain.gopher(text), **peers.gopher(text)},
+    "gopher_repetition": lambda text: {**plain.gopher_repetition(text), **peers.gopher_repetition(text)},
+    "datatrove_ngrams": peers.datatrove_ngrams,
+    "fineweb": peers.fineweb,
     "c4": plain.c4,
     "length": plain.length,
 }

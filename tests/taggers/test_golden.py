@@ -17,13 +17,17 @@ from dolma_pipe.tagger import load
 
 DOCUMENTS = Path(__file__).with_name("golden_documents.json")
 VALUES = Path(__file__).with_name("golden_values.json")
-TAGGERS = ("gopher", "gopher_repetition", "c4", "length")
+TAGGERS = (
+    "gopher", "gopher_repetition", "c4", "length", "lines",
+    "fineweb", "code", "datatrove_c4", "datatrove_ngrams", "dolma_pii",
+)  # fmt: skip
 
 
 def measured(name: str) -> dict[str, Any]:
     """Version and every field's values over the documents."""
     tagger = load(name)
-    values = tagger.tag(make_batch(json.loads(DOCUMENTS.read_text("utf-8"))))
+    texts = json.loads(DOCUMENTS.read_text("utf-8"))
+    values = tagger.tag(make_batch(texts, **{column: [None] * len(texts) for column in tagger.columns}))
     columns = {field: pa.array(values[field], kind.type).to_pylist() for field, kind in tagger.fields.items()}
     return {"version": tagger.version, "fields": columns}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,16 +10,29 @@ import pyarrow as pa
 import pytest
 
 from dolma_pipe.batch import make_batch
-from dolma_pipe.config import bundled
-from dolma_pipe.rules import Evaluator, read_recipe
+from dolma_pipe.config import bundled, convert, read_yaml
+from dolma_pipe.rules import Evaluator, Expression, Recipe, read_recipe, references
 from dolma_pipe.tagger import load
+from dolma_pipe.types import Plain
+from dolma_pipe.view import View
 
-SETS = {
+SETS: dict[str, str | dict[str, Plain]] = {
     "gopher": "gopher",
     "gopher_repetition": "gopher_repetition",
     "c4": "c4",
     "c4_arxiv": {"name": "c4_arxiv", "use": "c4", "min_words": 5},
+    "datatrove_c4": "datatrove_c4",
+    "datatrove_ngrams": "datatrove_ngrams",
+    "fineweb_c4": {"name": "fineweb_c4", "use": "datatrove_c4", "terminal_punctuation": False},
+    "fineweb": "fineweb",
+    "dolma_pii": "dolma_pii",
+    "langid": "langid",
+    "lines": "lines",
+    "code": "code",
+    "random": "random",
+    "quality": {"name": "quality", "use": "fasttext", "model": "toxicity"},  # any classifier: its score is in [0, 1]
 }
+RECIPES = sorted(path.stem for path in Path(bundled("rules/gopher.yaml")).parent.glob("*.yaml"))
 PROSE = """The committee met on Tuesday to hear what the engineers had found under the old bridge, and the answer was
 not one that anybody in the room wanted. "Two of the piers have moved," said the younger of them. Nobody spoke.
 
@@ -27,24 +41,40 @@ put at four hundred pounds, is to be shared with the county. A second survey wil
 Members were asked to say nothing of it to the newspapers for now."""
 
 
-def failing(recipe: str, text: str) -> set[str]:
+def rules_of(recipe: str) -> list[Expression]:
+    return read_recipe(Path(bundled(f"rules/{recipe}.yaml")))
+
+
+def failing(recipe: str, text: str, document: str = "0", ext: str | None = None) -> set[str]:
     """Names of the rules of a recipe that a text fails."""
-    batch = make_batch([text])
+    metadata: list[str | None] = [json.dumps({"ext": ext})]
+    batch = make_batch([text], [document], metadata=metadata)
     columns: dict[str, pa.Array] = {"id": batch.ids}
+    used = {path[0] for rule in rules_of(recipe) for path in references(rule)}
     for name, spec in SETS.items():
+        if name not in used:
+            continue
         tagger = load(spec)
         values = tagger.tag(batch)
         arrays = [pa.array(values[field], kind.type) for field, kind in tagger.fields.items()]
         columns[name] = pa.StructArray.from_arrays(arrays, names=list(tagger.fields))
     table = pa.table(columns)
-    rules = read_recipe(Path(bundled(f"rules/{recipe}.yaml")))
+    rules = rules_of(recipe)
     verdicts = Evaluator(rules, table.schema).evaluate(table, "test")
     return {rule.name.split(".")[1] for rule, kept in zip(rules, verdicts, strict=True) if not np.all(kept)}
 
 
-@pytest.mark.parametrize("recipe", ["gopher", "gopher_quality", "gopher_repetition", "c4", "c4_arxiv"])
+@pytest.mark.parametrize("recipe", [name for name in RECIPES if name != "pile_cc"])
 def test_prose_passes_every_rule(recipe: str) -> None:
     assert failing(recipe, PROSE) == set()
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_rule_has_a_source_and_every_recipe_a_title(recipe: str) -> None:
+    found = convert(read_yaml(bundled(f"rules/{recipe}.yaml")), Recipe, recipe)
+    assert found.title
+    assert found.source
+    assert all(rule.source for rule in found.rules.values())
 
 
 def test_an_empty_document_fails_quality_but_repeats_nothing() -> None:
@@ -91,3 +121,87 @@ def test_c4_drops_pages_with_code_or_filler_even_in_lines_that_go() -> None:
     assert failing("c4", f"{PROSE}\nLOREM IPSUM") == {"lorem_ipsum"}
     assert failing("c4", "One of them. Two of them. Three of them.") == {"sentences"}
     assert failing("c4_arxiv", "One of them. Two of them. Three of them.") == set()
+
+
+def test_fineweb_is_datatrove_s_filters_and_its_own() -> None:
+    """In the chain, C4's rules read the set that keeps lines without a mark, and `empty` comes first and last."""
+    parts = [
+        (rule.name.split(".")[1].replace("empty", "repetition_empty"), rule.sql.replace("datatrove_c4.", "fineweb_c4."))
+        for part in ("datatrove_gopher_repetition", "datatrove_gopher_quality", "datatrove_c4")
+        for rule in rules_of(part)
+    ]
+    chain = [(rule.name.split(".")[1], rule.sql) for rule in rules_of("fineweb_0_01")]
+    assert chain[0] == ("language", "langid.en > 0.65")
+    assert chain[1 : 1 + len(parts)] == parts
+    assert len(chain) == 1 + len(parts) + 5
+
+
+def test_the_two_fineweb_recipes_differ_in_one_threshold() -> None:
+    loose, strict = ([rule.sql for rule in rules_of(name)] for name in ("fineweb_0_1", "fineweb_0_01"))
+    assert [pair for pair in zip(loose, strict, strict=True) if pair[0] != pair[1]] == [
+        ("fineweb.duplicate_line_character_fraction <= 0.1", "fineweb.duplicate_line_character_fraction <= 0.01")
+    ]
+
+
+def test_dolma_counts_other_lines_and_words_than_gopher() -> None:
+    blank = PROSE.replace("\n", "\n\n\n\n")
+    assert failing("gopher", blank) == set()
+    assert failing("dolma_1_6_cc", blank) == {"duplicate_lines"}
+    assert failing("dolma_1_6_cc", PROSE + " a 1.1.1.1" * 6) >= {"pii"}
+
+
+def test_lines_that_are_no_prose_cost_a_page_its_place_in_refinedweb() -> None:
+    page = PROSE + "\n" + "\n".join(f"SECTION {word.upper()}" for word in PROSE.split()[:9])
+    assert failing("refinedweb", page) == failing("dclm_refinedweb", page) == {"flagged_words"}
+
+
+def test_pile_cc_depends_on_score_and_id_only() -> None:
+    kept = [not failing("pile_cc", PROSE, str(document)) for document in range(12)]
+    assert kept == [not failing("pile_cc", PROSE, str(document)) for document in range(12)]
+
+
+def test_pile_cc_keeps_as_a_pareto_distribution_does() -> None:
+    uniform = np.random.default_rng(1).random(20_000)
+    scores = pa.StructArray.from_arrays([pa.array(np.full(20_000, 0.9))], names=["score"])
+    table = pa.table({
+        "id": pa.array(map(str, range(20_000)), pa.string()),
+        "random": pa.StructArray.from_arrays([pa.array(uniform)], names=["uniform"]), "quality": scores,
+    })  # fmt: skip
+    [kept] = Evaluator(rules_of("pile_cc"), table.schema).evaluate(table, "test")
+    assert kept.mean() == pytest.approx(1.1**-9, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "text", "ext", "rule"),
+    [
+        ("redpajama_code", "x" * 1001 + "\n" + "y\n" * 20, "py", "longest_line"),
+        ("redpajama_code", "word " * 21 + "\n", "py", "mean_line"),
+        ("redpajama_code", "abcd ==================\n" * 9, "py", "alphanumeric"),
+        ("redpajama_code", "a 1 b 2 c 3\n" * 9, "py", "letters_per_token"),
+        ("starcoder_code", '<?xml version="1.0"?>\n<a/>', "xml", "no_xml"),
+        ("starcoder_code", "<script>let x = 1;</script>" * 20, "html", "visible_html"),
+        ("starcoder_code", "x = 1\n" * 40, "py", "comments"),
+        ("starcoder_code", "// all of it\n" * 40, "java", "comments"),
+    ],
+)
+def test_source_code_with_a_flaw_fails_its_rule(recipe: str, text: str, ext: str, rule: str) -> None:
+    assert failing(recipe, text, ext=ext) == {rule}
+
+
+def test_comments_are_asked_of_three_languages_only() -> None:
+    assert failing("starcoder_code", "x = 1\n" * 40, ext="rb") == set()
+
+
+def test_the_view_of_dclm_is_a_text_without_addresses_and_runs_of_newlines() -> None:
+    text = "See https://example.org/a?b=1 or example.com/x now.\n\n\n\nAt 10.0.0.1, e.g. in a file.txt, 3.14.\n\nEnd"
+    viewed = View("dclm").apply(make_batch([text]), {}).batch.text(0)
+    assert viewed == "See or now.\n\nAt, e.g. in a file.txt, 3.14.\n\nEnd"
+
+
+def test_the_view_of_fineweb_is_what_its_c4_step_leaves() -> None:
+    batch = make_batch(["A menu of things\r\nMy cookie policy is here.\n\n  It is so.[1]\u2028So it is. "])
+    tagger = load(SETS["fineweb_c4"])
+    arrays = [pa.array(tagger.tag(batch)[name], field.type) for name, field in tagger.fields.items()]
+    rows = pa.StructArray.from_arrays(arrays, names=list(tagger.fields))
+    viewed = View("fineweb_c4").apply(batch, {"fineweb_c4": rows}).batch.text(0)
+    assert viewed == "A menu of things\nIt is so.\nSo it is."

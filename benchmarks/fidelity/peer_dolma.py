@@ -1,0 +1,54 @@
+"""Runs inside Dolma's environment: `python peer_dolma.py IN OUT`; a line of attributes for each document of IN.
+
+Attributes are what the toolkit's taggers write, rounded to five digits: for a value of the whole document that value,
+for line and PII spans how many there are, for PII also where.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from typing import Any
+
+from dolma.core.data_types import InputSpec
+from dolma.taggers import c4, gopher, length, pii
+
+TAGGERS = {
+    "gopher_v1": gopher.GopherTagger,
+    "gopher_v2": gopher.GopherTaggerV2,
+    "c4_v2": c4.FasterC4Tagger,
+    "pii": pii.FastPiiRegex,
+    "char_length_v1": length.CharLengthV1,
+    "char_length_strip_ws_v1": length.CharLengthStripWsV1,
+    "bytes_length_v1": length.BytesLengthV1,
+    "doc_count_v1": length.DocCountLengthV1,
+    "whitespace_tokenizer_v1": length.WhitespaceLengthV1,
+}
+SPANS = ("lines_with_no_ending_punctuation", "lines_with_too_few_words")
+PII = ("EMAIL_ADDRESS", "PHONE_NUMBER", "IP_ADDRESS")
+
+
+def plain(found: dict[str, Any]) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    for name, spans in found.items():
+        if name in SPANS:
+            row[name] = len(spans)
+        elif name in PII:
+            row[name] = [[start, end] for start, end, _ in spans]
+        else:
+            row[name] = spans[0][2]
+    return row
+
+
+def main(source: str, target: str) -> None:
+    warnings.simplefilter("ignore")
+    taggers = {name: kind() for name, kind in TAGGERS.items()}
+    with open(source, encoding="utf-8") as lines, open(target, "w", encoding="utf-8") as out:
+        for line in lines:
+            spec = InputSpec(id="", text=json.loads(line)["text"])
+            out.write(json.dumps({name: plain(tagger.tag(spec)) for name, tagger in taggers.items()}) + "\n")
+    print("{}")
+
+
+main(*sys.argv[1:])
