@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from dolma_pipe.config import Config
-from dolma_pipe.shards import FIELDS
+from dolma_pipe.shards import FIELDS, no_repeats
 
 
 class Fields(Config, frozen=True):
@@ -23,7 +23,7 @@ class Fields(Config, frozen=True):
 def decode_record(line: bytes, fields: Fields, place: str) -> dict[str, Any]:
     """The document of one JSON line, `ValueError` if it is none; `place` is its id where records have no id field."""
     try:
-        record = json.loads(line.decode(), object_pairs_hook=_no_repeats, parse_constant=_no_constant)
+        record = json.loads(line.decode(), object_pairs_hook=no_repeats, parse_constant=_no_constant)
     except UnicodeDecodeError as error:
         raise ValueError(f"invalid UTF-8 at byte {error.start} of the line") from error
     except (ValueError, RecursionError) as error:
@@ -87,14 +87,6 @@ def _string(value: Any, name: str) -> str:
     if not isinstance(value, str):
         raise ValueError(f"the field {name!r} is {type(value).__name__}, expected a string")
     return value
-
-
-def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} is repeated")
-    return found
 
 
 def _no_constant(name: str) -> Any:

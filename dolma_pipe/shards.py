@@ -268,7 +268,7 @@ def _fault(line: bytes, suspicious: bool) -> str | None:
         return f"invalid UTF-8 at byte {error.start} of the line"
     try:
         if suspicious:
-            json.dumps(json.loads(line, object_pairs_hook=_no_repeats), ensure_ascii=False).encode()
+            json.dumps(json.loads(line, object_pairs_hook=no_repeats), ensure_ascii=False).encode()
         _any_decoder.decode(line)
         _decoder.decode(line)
     except UnicodeEncodeError:
@@ -280,7 +280,8 @@ def _fault(line: bytes, suspicious: bool) -> str | None:
     return None
 
 
-def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An `object_pairs_hook` for `json.loads` that refuses a key that occurs twice."""
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
