@@ -124,7 +124,9 @@ class AttributeReader:
         self.about: dict[str, Plain] = json.loads((self._file.metadata.metadata or {}).get(FOOTER, b"{}"))
         self.rows: int = self._file.metadata.num_rows
         columns = ["id", set_name] if fields is None else ["id", *(f"{set_name}.{field}" for field in fields)]
-        self._batches: Iterator[pa.RecordBatch] = self._file.iter_batches(batch_size=ROW_GROUP, columns=columns)
+        self._batches: Iterator[pa.RecordBatch] = self._file.iter_batches(
+            batch_size=ROW_GROUP, columns=columns, use_threads=False
+        )
         self._current: pa.Table | None = None
         self._given = 0
 

@@ -199,7 +199,7 @@ class InputReader:
         number = 0
         try:
             with storage.open_read(self.file.path) as stream:
-                for batch in pq.ParquetFile(stream).iter_batches(batch_size=1024):
+                for batch in pq.ParquetFile(stream).iter_batches(batch_size=1024, use_threads=False):
                     for row in batch.to_pylist():
                         number += 1
                         yield self._row(row, number)

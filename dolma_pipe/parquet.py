@@ -41,7 +41,7 @@ class Documents:
         names = [name for name in self._fields if name in self._file.schema_arrow.names]
         first = 0
         try:
-            for batch in self._file.iter_batches(batch_size=self._rows, columns=names):
+            for batch in self._file.iter_batches(batch_size=self._rows, columns=names, use_threads=False):
                 faults = _faults(batch)
                 if faults:
                     good = np.ones(batch.num_rows, np.bool_)

@@ -133,7 +133,8 @@ class TokenShard:
         path = storage.join(self.folder, self.name + ".docs.parquet")
         with storage.open_read(path) as stream:
             try:
-                table = pq.read_table(stream).cast(DOCUMENTS)
+                # one thread: a process that ends while Arrow still starts its own is aborted by the C++ runtime
+                table = pq.ParquetFile(stream).read(use_threads=False).cast(DOCUMENTS)
             except (pa.ArrowInvalid, ValueError, OSError) as error:
                 raise DataError(f"{path}: not a table of documents: {error}") from error
         last = table["end"][-1].as_py() if len(table) else 0

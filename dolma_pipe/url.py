@@ -63,8 +63,8 @@ def normalize_url(url: str, rules: UrlRules = DEFAULT) -> str:
     fragment = _unescape(fragment)
     if rules.ignore_fragment and not fragment.startswith(("!", "/")):
         fragment = ""
-    host = _host(authority, scheme)
     folded = "https" if rules.ignore_scheme and scheme == "http" else scheme
+    host = _host(_host(authority, scheme), folded)
     return f"{folded}://{host}{path}{'?' if kept else ''}{'&'.join(kept)}{'#' if fragment else ''}{fragment}"
 
 

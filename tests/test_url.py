@@ -44,7 +44,7 @@ def test_spellings_of_one_page_have_one_form(spelling: str) -> None:
         ("https://example.com/?b=2&utm_id=3&a=1", "https://example.com?b=2&a=1"),
         ("https://example.com/A", "https://example.com/A"),
         ("https://example.com:8080/a", "https://example.com:8080/a"),
-        ("http://example.com:443/a", "https://example.com:443/a"),
+        ("http://example.com:443/a", "https://example.com/a"),
         ("https://[2001:DB8::1]:443/a", "https://[2001:db8::1]/a"),
         ("ftp://User:Pass@Example.com:21/a", "ftp://User:Pass@example.com/a"),
         ("https://example.com/#!/route", "https://example.com#!/route"),

@@ -262,7 +262,7 @@ def _id_batches(provenance: list[str]) -> Iterator[pa.RecordBatch]:
 
     for path in provenance:
         with storage.open_read(path) as stream:
-            for batch in pq.ParquetFile(stream).iter_batches():
+            for batch in pq.ParquetFile(stream).iter_batches(use_threads=False):
                 files, lines = batch.column("file").cast(pa.string()), batch.column("line").cast(pa.string())
                 place = pc.call_function("binary_join_element_wise", [files, lines, pa.scalar(":")])
                 yield pa.RecordBatch.from_arrays([batch.column("id"), place], schema=_SCHEMA)
