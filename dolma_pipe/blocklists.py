@@ -20,7 +20,7 @@ from dolma_pipe.errors import ConfigError, DataError
 from dolma_pipe.kernels.substrings import make_automaton
 from dolma_pipe.kernels.tables import Table, make_table
 from dolma_pipe.kernels.urls import EXCEPTION, RULE, WILDCARD, Lists, domain_keys, url_keys, word_keys
-from dolma_pipe.streams import Decompressed
+from dolma_pipe.streams import decompressed
 
 KINDS = ("domains", "hosts", "urls", "words", "soft_words", "subwords")
 MOST_LISTS = 64
@@ -48,12 +48,8 @@ def read_text(path: str) -> str:
     """A list as it stands, decompressed."""
     if not storage.is_file(path):
         raise ConfigError(f"{path}: no such list")
-    source = Decompressed(path)
-    raw = b"".join(source)
-    if source.fault is not None:
-        raise DataError(f"{path}: {source.fault}")
     try:
-        return raw.decode("utf-8-sig")
+        return decompressed(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not in UTF-8: {error}") from error
 

@@ -31,7 +31,7 @@ CONFIGS = {
     "tokenizer": "dolma_pipe.stages.tokenizer:TokenizerConfig",
     "tokenize": "dolma_pipe.stages.tokenize:TokenizeConfig",
     "train": "dolma_pipe.train.config:TrainConfig",
-    "eval": "dolma_pipe.train.config:EvalConfig",
+    "eval": "dolma_pipe.train.eval_config:EvalConfig",
 }
 """What each stage's YAML is read as; imported only for the stages that a pipeline has."""
 

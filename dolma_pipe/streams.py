@@ -123,13 +123,18 @@ class _Gzip:
         self._stream.write(self._compressor.flush())
 
 
-def json_objects(path: str) -> Iterator[dict[str, Any]]:
-    """The objects of a file of JSON lines, compressed or not; blank lines are none, anything else is a `DataError`."""
+def decompressed(path: str) -> bytes:
+    """A whole file; a fault in its compression is a `DataError`."""
     source = Decompressed(path)
-    lines = b"".join(source).split(b"\n")
+    found = b"".join(source)
     if source.fault is not None:
         raise DataError(f"{path}: {source.fault}")
-    for number, line in enumerate(lines, 1):
+    return found
+
+
+def json_objects(path: str) -> Iterator[dict[str, Any]]:
+    """The objects of a file of JSON lines, compressed or not; blank lines are none, anything else is a `DataError`."""
+    for number, line in enumerate(decompressed(path).split(b"\n"), 1):
         if line.strip():
             try:
                 yield msgspec.json.decode(line, type=dict[str, Any])

@@ -98,6 +98,10 @@ class Tokenizer:
             )
         return out, ends
 
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text that ids stand for; special tokens stand for none."""
+        return self._reference.decode(list(ids))
+
     def count_tokens(self, batch: Batch) -> Int64s:
         """Tokens of each document of a batch, bos and eos included."""
         return np.diff(self.encode(batch.data, batch.offsets)[1]) + 1 + (self.bos_id is not None)

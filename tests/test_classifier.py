@@ -16,7 +16,8 @@ import pytest
 
 from dolma_pipe.accuracy import Scored, at, auc, average_precision, best_threshold
 from dolma_pipe.batch import make_batch
-from dolma_pipe.classifier import HELD_OUT, JIGSAW, ClassifierConfig, Example, chosen, read, side_of, train
+from dolma_pipe.classifier import ClassifierConfig, train
+from dolma_pipe.classifier.examples import HELD_OUT, JIGSAW, Example, chosen, read, side_of
 from dolma_pipe.errors import ConfigError, DataError
 from dolma_pipe.tagger import load
 

@@ -18,7 +18,7 @@ from train import NEVER_TRAINED
 from dolma_pipe import models
 from dolma_pipe.accuracy import Scored, at, auc, average_precision
 from dolma_pipe.batch import make_batch
-from dolma_pipe.classifier import as_lines
+from dolma_pipe.classifier.model import as_lines
 from dolma_pipe.fasttext import FastText
 from dolma_pipe.tagger import load
 

@@ -12,7 +12,9 @@ from pathlib import Path
 
 from comments import CLEAN_TRAINED, LONGEST, SHORTEST, TOXIC, Line, clean, judged, marked
 
-from dolma_pipe.classifier import ClassifierConfig, Example, write_model
+from dolma_pipe.classifier import ClassifierConfig
+from dolma_pipe.classifier.examples import Example
+from dolma_pipe.classifier.model import write_model
 
 SEED = 17
 NEVER_TRAINED = "jigsaw_multilabel_sample"

@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run", "A whole pipeline from one YAML."),
     "demo": ("demo", "The whole pipeline on text that every machine has."),
     "query": ("query", "Ask documents and attributes in SQL."),
+    "why": ("why", "Why a document is, or is not, in a mix."),
     "report": ("report", "A page about a mix or a data set, and its data card."),
     "verify": ("verify", "Re-read and re-hash what a stage wrote."),
     "list": ("list", "Taggers, mix steps, recipes that come with the package."),

@@ -9,6 +9,7 @@ import typer
 from dolma_pipe.cli import options
 
 
+@options.of_a_run
 def command(
     datasets: Annotated[list[str] | None, typer.Argument(help="Folders that hold documents/, in order.")] = None,
     by: Annotated[
@@ -27,13 +28,8 @@ def command(
     config: options.Config = None,
     settings: options.Set = [],  # noqa: B006
     limit: options.Limit = None,
-    workers: options.Workers = 1,
-    runner: options.RunnerName = "local",
-    json: options.Json = False,
-    dry_run: options.DryRun = False,
-    force: options.Force = False,
-    rehash: options.Rehash = False,
-    part: options.Part = None,
+    *,
+    execution: options.Execution,
 ) -> None:
     """Find duplicate URLs, texts or paragraphs across data sets: documents/ -> attributes/dedup_BY/."""
     from dolma_pipe.config import load, located
@@ -44,4 +40,4 @@ def command(
         "expect_duplicates": expect_duplicates or None, "name": name, "attributes": attributes, "limit": limit,
     }  # fmt: skip
     stage = dedup_stage(load(located(config, "dedup"), DedupConfig, settings, datasets=datasets or None, **flags))
-    options.execute(stage, options.Execution(workers, runner, json, dry_run, force, rehash, part))
+    options.execute(stage, execution)

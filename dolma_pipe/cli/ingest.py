@@ -11,6 +11,7 @@ from dolma_pipe.cli import options
 Field = Annotated[str | None, typer.Option(help="The field of JSON or Parquet records that holds it.")]
 
 
+@options.of_a_run
 def command(
     inputs: Annotated[list[str] | None, typer.Argument(help="Files and folders to read.")] = None,
     to: Annotated[str | None, typer.Option(help="The data set to write.")] = None,
@@ -27,13 +28,8 @@ def command(
     config: options.Config = None,
     settings: options.Set = [],  # noqa: B006
     limit: Annotated[int | None, typer.Option("--limit", help="Only the first N documents.")] = None,
-    workers: options.Workers = 1,
-    runner: options.RunnerName = "local",
-    json: options.Json = False,
-    dry_run: options.DryRun = False,
-    force: options.Force = False,
-    rehash: options.Rehash = False,
-    part: options.Part = None,
+    *,
+    execution: options.Execution,
 ) -> None:
     """Text, Markdown, code, HTML, JSON lines or Parquet in; a data set of documents out."""
     from dolma_pipe.config import load, located
@@ -46,4 +42,4 @@ def command(
         "exclude": exclude or None, "format": file_format, "limit": limit,
     }  # fmt: skip
     stage = Ingest(load(located(config, "ingest"), IngestConfig, overrides, **flags))
-    options.execute(stage, options.Execution(workers, runner, json, dry_run, force, rehash, part))
+    options.execute(stage, execution)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, NamedTuple
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, NamedTuple, get_type_hints
 
 import typer
 
@@ -25,13 +28,32 @@ Part = Annotated[str | None, typer.Option("--part", help="i/N: only the i-th of 
 class Execution(NamedTuple):
     """The run options of a command line: how, not what."""
 
-    workers: int = 1
-    runner: str = "local"
-    json: bool = False
-    dry_run: bool = False
-    force: bool = False
-    rehash: bool = False
-    part: str | None = None
+    workers: Workers = 1
+    runner: RunnerName = "local"
+    json: Json = False
+    dry_run: DryRun = False
+    force: Force = False
+    rehash: Rehash = False
+    part: Part = None
+
+
+def of_a_run(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command all options of `Execution`; the command gets them as its last argument."""
+    *own, last = inspect.signature(command, eval_str=True).parameters.values()
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        execution = Execution(**{name: given.pop(name) for name in Execution._fields})
+        command(**given, **{last.name: execution})
+
+    kinds, defaults = get_type_hints(Execution, include_extras=True), Execution._field_defaults
+    parameters = [
+        *own,
+        *(inspect.Parameter(name, last.kind, default=defaults[name], annotation=kinds[name]) for name in kinds),
+    ]
+    run.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportAttributeAccessIssue]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
 
 
 def names(value: str | None) -> list[str] | None:

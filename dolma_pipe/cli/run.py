@@ -108,7 +108,7 @@ def _has_other_data(config: Any) -> bool:
 
 
 def _evaluate(config: Any, execution: options.Execution) -> bool:
-    from dolma_pipe.cli.eval import print_result, run
+    from dolma_pipe.cli.eval import print_result, run, summary
     from dolma_pipe.train import require_torch
 
     require_torch()
@@ -116,7 +116,7 @@ def _evaluate(config: Any, execution: options.Execution) -> bool:
 
     found = None if execution.force else standing(config)
     if found is not None:
-        typer.echo(f"eval -> {config.to}: nothing to do ({found.overall.bits_per_byte:.4f} bits per byte)")
+        typer.echo(f"eval -> {config.to}: nothing to do{summary(found)}")
         return False
     print_result(run(config))
     return True

@@ -10,6 +10,7 @@ from dolma_pipe.cli import options
 from dolma_pipe.errors import ConfigError
 
 
+@options.of_a_run
 def command(
     datasets: Annotated[list[str] | None, typer.Argument(help="Folders that hold documents/.")] = None,
     taggers: Annotated[str | None, typer.Option(help="Names, separated by commas; module:Class for your own.")] = None,
@@ -25,13 +26,8 @@ def command(
     config: options.Config = None,
     settings: options.Set = [],  # noqa: B006
     limit: options.Limit = None,
-    workers: options.Workers = 1,
-    runner: options.RunnerName = "local",
-    json: options.Json = False,
-    dry_run: options.DryRun = False,
-    force: options.Force = False,
-    rehash: options.Rehash = False,
-    part: options.Part = None,
+    *,
+    execution: options.Execution,
 ) -> None:
     """Measure every document with every tagger, in one pass: documents/ -> attributes/TAGGER/."""
     from dolma_pipe.config import load, located
@@ -42,7 +38,6 @@ def command(
         names = []
     flags = {"datasets": datasets or None, "taggers": names, "attributes": attributes, "limit": limit}
     settled = load(located(config, "tag"), TagConfig, settings, **flags)
-    execution = options.Execution(workers, runner, json, dry_run, force, rehash, part)
     if explain is None:
         options.execute(Tag(settled), execution)
     else:

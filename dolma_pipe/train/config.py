@@ -144,33 +144,6 @@ class TrainConfig(Config, frozen=True):
             raise ConfigError("nothing says when to stop: give steps, tokens, or epochs for each folder of data")
 
 
-class EvalConfig(Config, frozen=True):
-    """Bits per byte of a trained model on held-out token folders, by source.
-
-    `model` is a run (its newest checkpoint) or one checkpoint's folder. Documents longer than `window` tokens
-    (default: the sequence length of training) are scored window by window; a window repeats `overlap` tokens of
-    the one before as unscored context. `limit`: only that many documents of each folder.
-    """
-
-    model: str
-    tokens: Annotated[list[str], Meta(min_length=1)]
-    window: Positive | None = None
-    overlap: Count = 0
-    batch_tokens: Positive = 16_384
-    limit: Positive | None = None
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    to: str | None = None
-
-    def check(self) -> None:
-        """Refuse what could be known to fail before any work."""
-        if self.window is not None:
-            self.check_window(self.window)
-
-    def check_window(self, window: int) -> None:
-        if self.overlap >= window:
-            raise ConfigError(f"overlap {self.overlap} leaves nothing to score in a window of {window}; lessen it")
-
-
 def plain(config: Config) -> dict[str, Plain]:
     """A configuration as what its JSON holds."""
     return msgspec.json.decode(msgspec.json.encode(config))

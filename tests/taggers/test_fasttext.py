@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from dolma_pipe.batch import make_batch
-from dolma_pipe.classifier import zeroed_memory
+from dolma_pipe.classifier.model import zeroed_memory
 from dolma_pipe.errors import ConfigError
 from dolma_pipe.tagger import load
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dolma_pipe.batch import make_batch
-from dolma_pipe.classifier import zeroed_memory
+from dolma_pipe.classifier.model import zeroed_memory
 from dolma_pipe.errors import ConfigError
 from dolma_pipe.tagger import load
 
