@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -123,9 +122,8 @@ class Batch:
 
     def metadata(self, field: str) -> pa.StringArray:
         """One field of `metadata` as strings ("url", or dotted "a.b"); null where a document has none."""
-        decode = _decoder_of(tuple(field.split("."))).decode
-        column = self.columns.column("metadata").to_pylist()
-        return pa.array([_value(decode, metadata) for metadata in column], pa.string())
+        column: list[str | None] = self.columns.column("metadata").to_pylist()
+        return pa.array(_values(tuple(field.split(".")), column), pa.string())
 
     def document(self, index: int) -> dict[str, Any]:
         """One document as plain data, its metadata decoded."""
@@ -135,23 +133,39 @@ class Batch:
         return found
 
 
+def _values(names: tuple[str, ...], column: list[str | None]) -> list[str | None]:
+    """One field of each object, decoded all together where all are what is expected."""
+    kind = _only(names)
+    try:
+        found: list[Any] = _decoder_of(list[kind | None]).decode(f"[{','.join([text or 'null' for text in column])}]")
+    except msgspec.ValidationError:  # something on the way is no object
+        found = [_decoded(kind, text) for text in column]
+    for _ in names:
+        found = [getattr(value, "value", None) if isinstance(value, msgspec.Struct) else value for value in found]
+    return [
+        value if value is None or isinstance(value, str) else msgspec.json.encode(value).decode() for value in found
+    ]
+
+
+def _decoded(kind: Any, text: str | None) -> Any:
+    try:
+        return _decoder_of(kind).decode(text) if text else None
+    except msgspec.ValidationError:
+        return None
+
+
 @lru_cache(maxsize=64)
-def _decoder_of(names: tuple[str, ...]) -> msgspec.json.Decoder[Any]:
-    """Decodes one field of nested objects and nothing else: each object is a struct `value` of that one field."""
+def _only(names: tuple[str, ...]) -> Any:
+    """Nested objects of which one field is decoded and nothing else: each is a struct `value` of that one field."""
     kind: Any = Any
     for name in reversed(names):
-        kind = msgspec.defstruct("Only", [("value", kind, None)], rename={"value": name})
+        kind = msgspec.defstruct("Only", [("value", kind, None)], rename={"value": name}, gc=False)
+    return kind
+
+
+@lru_cache(maxsize=64)
+def _decoder_of(kind: Any) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(kind)
-
-
-def _value(decode: Callable[[str], Any], metadata: str | None) -> str | None:
-    try:
-        value = decode(metadata) if metadata else None
-    except msgspec.ValidationError:
-        return None  # something on the way is no object
-    while isinstance(value, msgspec.Struct):
-        value = value.value  # pyright: ignore[reportAttributeAccessIssue]
-    return value if value is None or isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def make_batch(

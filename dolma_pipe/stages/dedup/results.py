@@ -28,9 +28,9 @@ class Places:
 
     def struct(self, shards: Array, rows: Array, ids: pa.Array | None = None) -> pa.StructArray:
         """`struct<dataset, shard, row[, id]>` of documents."""
-        distinct, which = np.unique(shards, return_inverse=True)
-        named = [self._name(shard) for shard in distinct.tolist()]
-        indices = pa.array(which.reshape(-1))
+        present = np.bincount(shards) > 0
+        named = [self._name(shard) for shard in np.flatnonzero(present).tolist()]
+        indices = pa.array((np.cumsum(present) - 1)[shards])
         datasets = pa.array([dataset for dataset, _ in named], pa.string()).take(indices)
         names = pa.array([name for _, name in named], pa.string()).take(indices)
         arrays = [datasets, names, pa.array(rows.astype(np.int64))]
