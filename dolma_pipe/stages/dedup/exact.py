@@ -31,6 +31,7 @@ from dolma_pipe.stages.dedup.clusters import RECORD_BYTES, page_entries, resolve
 from dolma_pipe.stages.dedup.config import PARTITION_BYTES, DedupConfig
 from dolma_pipe.stages.dedup.corpus import Corpus
 from dolma_pipe.stages.dedup.documents import FIELDS, DocumentKeys
+from dolma_pipe.stages.dedup.inert import refuse_inert, total
 from dolma_pipe.stages.dedup.keys import Keys, Mask
 from dolma_pipe.stages.dedup.paragraphs import NgramKeys, ParagraphKeys, ParagraphRules, check
 from dolma_pipe.stages.dedup.results import Page, Places
@@ -115,7 +116,8 @@ class ExactDedup(Stage):
         if phase == "spill":
             return [self._spill_task(index) for index in self.corpus.new]
         if phase == "resolve":
-            self._refuse_inert(done["spill"])
+            spilled = done["spill"]
+            refuse_inert(self.corpus, spilled, total(spilled, "keyed"), self.keys.missing)
             return self._resolve_tasks([*done.get("keep", ()), *done["spill"]])
         self._refuse_unexpected(done)
         return self._write_tasks(done["spill"], done["resolve"])
@@ -134,21 +136,11 @@ class ExactDedup(Stage):
         inputs = corpus.inputs(index)
         return Task(corpus.task_name(index), self._record("spill", index), definition, inputs, index, scratch=True)
 
-    def _refuse_inert(self, spilled: list[Record]) -> None:
-        by, documents = self.config.by, _total(spilled, "documents")
-        if documents and _total(spilled, "not_competing") == documents:
-            raise DataError(f"dedup: no document passes --where ({self.corpus.where}); nothing would be compared")
-        if documents and not _total(spilled, "keyed"):
-            raise DataError(f"dedup by {by}: {self.keys.missing} (of {documents}); nothing was compared")
-        if documents and _total(spilled, "missing_scopes") == documents:
-            scope = self.config.scope
-            raise DataError(f"dedup by {by}: no document has {scope}, which --scope names; name a field that they have")
-
     def _refuse_unexpected(self, done: dict[str, list[Record]]) -> None:
         if self.config.expect_duplicates and not sum(output.rows for r in done["resolve"] for output in r.outputs):
             against = f" or in {' and '.join(self.config.against)}" if self.config.against else ""
             raise DataError(
-                f"dedup by {self.config.by}: of the keys of {_total(done['spill'], 'keyed')} documents none occurs "
+                f"dedup by {self.config.by}: of the keys of {total(done['spill'], 'keyed')} documents none occurs "
                 f"again here{against}, and duplicates were expected; compare by another key, or a normalised one, "
                 "or run without --expect-duplicates"
             )
@@ -272,7 +264,3 @@ def _counts(competes: Mask, found: Keyed) -> Counts:
 def _named(kept: bool, counts: Counts) -> Counts:
     """Counts of what was kept before have names of their own: a run's are those of the new documents."""
     return {f"kept_{name}": value for name, value in counts.items() if value} if kept else counts
-
-
-def _total(records: list[Record], name: str) -> int:
-    return sum(record.counts.get(name, 0) for record in records)

@@ -21,8 +21,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import numpy as np
-
 from dolma_pipe import storage
 from dolma_pipe.batch import make_batch
 from dolma_pipe.config import fingerprint
@@ -30,6 +28,7 @@ from dolma_pipe.errors import ConfigError, DataError
 from dolma_pipe.manifest import MANIFEST, Record
 from dolma_pipe.stage import Stage, Task, Work
 from dolma_pipe.stages.dedup.config import PARTITION_BYTES, DedupConfig
+from dolma_pipe.stages.dedup.inert import refuse_inert, total
 from dolma_pipe.stages.dedup.minhash import phases
 from dolma_pipe.stages.dedup.minhash.buckets import RECORD_BYTES
 from dolma_pipe.stages.dedup.minhash.near import Near
@@ -92,7 +91,8 @@ class MinhashDedup(Stage):
         if phase == "bands":
             return [self._bands_task(index, record) for index, record in enumerate(signed)]
         if phase == "pairs":
-            self._refuse_inert(done["bands"])
+            new = done["bands"][self.corpus.kept :]
+            refuse_inert(self.corpus, new, total(new, "keyed"), "no document has a word")
             return self._pairs_tasks(signed, done["bands"])
         counts = [record.counts["documents"] for record in signed]
         if phase in ("sets", "verify"):
@@ -125,22 +125,11 @@ class MinhashDedup(Stage):
         payload = (index, signed.facts["shard"]["hash"], signed.counts["bad_rows"])
         return self._scratch("bands", corpus.task_name(index), about, payload, inputs=inputs)
 
-    def _refuse_inert(self, banded: list[Record]) -> None:
-        new = banded[self.corpus.kept :]
-        documents = _total(new, "documents")
-        if documents and _total(new, "not_competing") == documents:
-            raise DataError(f"dedup: no document passes --where ({self.corpus.where}); nothing would be compared")
-        if documents and not _total(new, "keyed"):
-            raise DataError(f"dedup by minhash: no document has a word (of {documents}); nothing was compared")
-        if documents and _total(new, "missing_scopes") == documents:
-            scope = self.config.scope
-            raise DataError(f"dedup by minhash: no document has {scope}, which --scope names; name a field they have")
-
     def _refuse_unexpected(self, done: Done) -> None:
         if self.config.expect_duplicates and not done["stars"][0].facts["removed"]:
-            rules, candidates = self.near.rules, _total(done["verify"], "candidates")
+            rules, candidates = self.near.rules, total(done["verify"], "candidates")
             raise DataError(
-                f"dedup by minhash: none of {_total(done['bands'], 'keyed')} documents is like another "
+                f"dedup by minhash: none of {total(done['bands'], 'keyed')} documents is like another "
                 f"({rules.verify} of {rules.threshold} or more; {candidates} candidates) and duplicates were expected; "
                 "lower minhash.threshold, or run without --expect-duplicates"
             )
@@ -197,7 +186,3 @@ def _digests(records: Sequence[Record]) -> str:
 
 def _part(number: int) -> str:
     return f"partition-{number:05d}"
-
-
-def _total(records: Sequence[Record], name: str) -> int:
-    return int(np.sum([record.counts.get(name, 0) for record in records]))

@@ -28,6 +28,7 @@ from dolma_pipe.manifest import MANIFEST, Record
 from dolma_pipe.stage import Stage, Task, Work
 from dolma_pipe.stages.dedup.config import PARTITION_BYTES, DedupConfig
 from dolma_pipe.stages.dedup.corpus import Corpus
+from dolma_pipe.stages.dedup.inert import refuse_inert
 from dolma_pipe.stages.dedup.spill import KeyRange
 from dolma_pipe.stages.dedup.substring.anchors import RECORD_BYTES, SubstringRules
 from dolma_pipe.stages.dedup.substring.passes import KEYS, SCRATCH, Passes, partition_name, warm_up
@@ -83,7 +84,8 @@ class SubstringDedup(Stage):
             self.corpus.look()
             return [self._anchor_task(index) for index in range(len(self.corpus.shards))]
         if phase == "compare":
-            self._refuse_inert(done["anchors"])
+            missing = f"no document has {self.length} bytes or more"
+            refuse_inert(self.corpus, done["anchors"], _sum(done["anchors"], "keys"), missing)
             return self._partition_tasks(phase, RECORD_BYTES * _sum(done["anchors"], "keys"), done["anchors"])
         if phase == "scenes":
             return self._scene_tasks(done)
@@ -144,18 +146,6 @@ class SubstringDedup(Stage):
         documents = self.corpus.inputs(index)[:1]
         name = self.corpus.task_name(index)
         return Task(name, self._record(phase, index), definition, documents, payload, scratch=phase == "scenes")
-
-    def _refuse_inert(self, spilled: Sequence[Record]) -> None:
-        counts = {
-            name: sum(record.counts.get(name, 0) for record in spilled) for name in ("documents", "not_competing")
-        }
-        if counts["documents"] and counts["not_competing"] == counts["documents"]:
-            raise DataError(f"dedup: no document passes --where ({self.corpus.where}); nothing would be compared")
-        if counts["documents"] and not _sum(spilled, "keys"):
-            raise DataError(
-                f"dedup by substring: no document has {self.length} bytes or more (of {counts['documents']}); "
-                "nothing was compared; see substring.min_bytes"
-            )
 
     def _refuse_unexpected(self, done: dict[str, list[Record]]) -> None:
         repeated = sum(record.counts.get("repeats", 0) for phase in ("compare", "settle") for record in done[phase])
