@@ -53,3 +53,8 @@ def test_the_reference_is_up_to_date() -> None:
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_index_has_every_page() -> None:
+    linked = set(re.findall(r"\]\(([^)#:]+)\)", (DOCS / "README.md").read_text()))
+    assert linked == {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")} - {"README.md"}

@@ -94,6 +94,8 @@ def test_the_wheel_holds_recipes_models_and_markers(wheel: Path) -> None:
     for path in [
         *(ROOT / "configs").rglob("*.yaml"),
         *(ROOT / "dolma_pipe").rglob("*.py"),
+        *(ROOT / "dolma_pipe" / "report").glob("page.*"),
+        *(ROOT / "mixers").glob("*.py"),
         *(ROOT / "taggers").glob("*.py"),
     ]:
         relative = path.relative_to(ROOT).as_posix()
