@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import bloom, contamination, curation, dedup, growth, minhash, substring, tagging
+from benchmarks import (
+    bloom,
+    contamination,
+    curation,
+    dedup,
+    growth,
+    minhash,
+    mixing,
+    substring,
+    tagging,
+    tokenizing,
+    training,
+)
 
 ALL = {
-    "tagging": tagging.main, "curation": curation.main, "growth": growth.main, "contamination": contamination.main,
-    "dedup": dedup.main, "bloom": bloom.main, "minhash": minhash.main, "substring": substring.main,
+    "tagging": tagging.main, "curation": curation.main, "mixing": mixing.main, "growth": growth.main,
+    "contamination": contamination.main, "dedup": dedup.main,
+    "bloom": bloom.main, "minhash": minhash.main, "substring": substring.main, "tokenizing": tokenizing.main,
+    "training": training.main,
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Reading, dedup, mix, tokenize; beside the Dolma toolkit on the same files. Taggers are in tagging.py."""
+"""Reading, dedup, mix, tokenize; dedup beside the Dolma toolkit on the same files, the mix is in mixing.py."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import tempfile
 from pathlib import Path
 
-from benchmarks import data, peers
+from benchmarks import data, mixing, peers
 from benchmarks.measure import Measured, command, ours, table
 
 PEER_BYTES = 12_000_000
@@ -22,7 +22,9 @@ def main() -> None:
         rows = [_row("read and parse", reading, size, reading)]
         rows.append(_row("tag gopher", _tag(work, whole, ["gopher"]), size, reading))
         rows += [_row(f"dedup {by}", _dedup(work, whole, by), size, reading) for by in ("url", "text", "paragraph")]
-        rows += [_row("mix", _mix(work, whole), size, reading), _row("tokenize", _tokenize(work, whole), size, reading)]
+        attributes = str(work / "attributes" / Path(whole).name)
+        mixed = mixing.mix(work, whole, attributes=attributes)
+        rows += [_row("mix", mixed, size, reading), _row("tokenize", _tokenize(work, whole), size, reading)]
         table("One process, the whole corpus", ["task", "MB/s of text", "x reading", "seconds", "peak MB"], rows)
         _beside_dolma(work, small)
 
@@ -39,21 +41,6 @@ def _dedup(work: Path, folder: str, by: str) -> Measured:
     return ours("dedup", data=folder, to=str(work / "attributes" / Path(folder).name), by=by)
 
 
-def _mix(work: Path, folder: str) -> Measured:
-    """Two filters and the removal of repeated paragraphs, as `_dolma_mix` has them."""
-    config = work / "mix.yaml"
-    steps = [
-        {"keep": {"long": "gopher.word_count >= 50", "few_symbols": "gopher.symbol_to_word_ratio <= 0.1"}},
-        {"edit": {"remove": "dedup_paragraph.duplicate"}},
-    ]
-    source = {
-        "name": "all", "dataset": folder, "attributes_from": str(work / "attributes" / Path(folder).name),
-        "attributes": ["gopher", "dedup_paragraph"], "steps": steps,
-    }  # fmt: skip
-    config.write_text(json.dumps({"to": str(work / "mixed" / Path(folder).name), "seed": 1, "sources": [source]}))
-    return ours("mix", config=str(config))
-
-
 def _tokenize(work: Path, folder: str) -> Measured:
     tokenizer = str(data.corpus() / "tokenizers" / "allenai_gpt-neox-olmo-dolma-v1_5.json")
     to = str(work / "tokens" / Path(folder).name)
@@ -65,12 +52,8 @@ def _beside_dolma(work: Path, folder: str) -> None:
     dolma = str(peers.environment("dolma") / "dolma")
     documents = f"{folder}/documents/*.gz"
     size = ours("read", data=folder).said["bytes"]
-    command([dolma, "tag", "--documents", documents, "--taggers", "gopher_v2", "--processes", "1"])  # for its mix
-    _tag(work, folder, ["gopher"])  # for ours
     paragraphs = _dolma_dedupe(dolma, documents, work)
     rows = [_versus("dedup paragraph", _dedup(work, folder, "paragraph"), paragraphs.seconds, size, paragraphs)]
-    mixing = _dolma_mix(dolma, documents, work)
-    rows.append(_versus("mix", _mix(work, folder), mixing.seconds, size, mixing))
     header = ["task", "MB/s", "Dolma MB/s", "times faster", "peak MB", "Dolma peak MB"]
     table("Beside the Dolma toolkit, one process, the same files", header, rows)
 
@@ -99,20 +82,3 @@ def _dolma_dedupe(dolma: str, documents: str, work: Path) -> Measured:
     }  # fmt: skip
     config.write_text(json.dumps(settings))
     return command([dolma, "-c", str(config), "dedupe"])
-
-
-def _dolma_mix(dolma: str, documents: str, work: Path) -> Measured:
-    config = work / "dolma_mix.json"
-    key = "@.gopher_v2__gopher_v2"
-    stream = {
-        "name": "all", "documents": [documents], "attributes": ["gopher_v2", "dd"],
-        "output": {"path": str(work / "dolma_mixed"), "max_size_in_bytes": 1 << 30},
-        "filter": {"include": [], "exclude": [
-            f"$.attributes[?({key}__word_count && {key}__word_count[0] && {key}__word_count[0][2] < 50)]",
-            f"$.attributes[?({key}__symbol_to_word_ratio && {key}__symbol_to_word_ratio[0] && "
-            f"{key}__symbol_to_word_ratio[0][2] > 0.1)]",
-        ]},
-        "span_replacement": [{"span": "$.attributes.duplicate", "min_score": 0.5, "replacement": ""}],
-    }  # fmt: skip
-    config.write_text(json.dumps({"streams": [stream], "processes": 1}))
-    return command([dolma, "-c", str(config), "mix"])

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import minhash, parts
+from benchmarks import minhash, parts, tokenizing
 from dolma_pipe.execution import Options, run_stage
 from dolma_pipe.runners.local import Local
 from dolma_pipe.shards import DocumentReader, document_shards
@@ -52,7 +52,9 @@ def mix(config: str) -> Result:
     from dolma_pipe.config import load
     from dolma_pipe.stages.mix import Mix, MixConfig
 
-    return _timed(Mix(load(config, MixConfig), config))
+    stage = Mix(load(config, MixConfig), config)
+    next(iter(DocumentReader(stage.places[0].shard, lines=True)))
+    return _timed(stage)
 
 
 def tokenize(**settings: Any) -> Result:
@@ -85,6 +87,7 @@ TASKS: dict[str, Callable[..., Result]] = {
     "read": read, "tag": tag, "dedup": dedup, "mix": mix, "tokenize": tokenize, "minhash": minhash.search,
     "signatures": minhash.signatures, "datasketch": minhash.datasketch, "bloom_errors": bloom_errors,
     "repeated_windows": repeated_windows, "parts": parts.parts, "langid": parts.langid,
+    "encode": tokenizing.encode, "encode_loop": tokenizing.encode_loop,
 }  # fmt: skip
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from dolma_pipe.tagger import available, load
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
+TRAINING = [f"dolma_pipe.train.{name}" for name in ("eval_config", "experiments", "adaptation")]
 NOTE = "<!-- Written by docs/generate.py; change the code, not this page. -->\n\n"
 
 
@@ -112,7 +113,7 @@ def configuration() -> str:
 def _configs() -> list[type[Config]]:
     names = [f"dolma_pipe.stages.{found.name}" for found in pkgutil.iter_modules(dolma_pipe.stages.__path__)]
     found: dict[str, type[Config]] = {}
-    for name in [*names, "dolma_pipe.train.config", "dolma_pipe.train.eval_config", "dolma_pipe.pipeline"]:
+    for name in [*names, "dolma_pipe.train.config", *TRAINING, "dolma_pipe.pipeline"]:
         for _, kind in inspect.getmembers(importlib.import_module(name), inspect.isclass):
             if issubclass(kind, Config) and kind is not Config:
                 found[f"{kind.__module__}.{kind.__qualname__}"] = kind

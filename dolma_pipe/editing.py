@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ import pyarrow.compute as pc
 
 from dolma_pipe.batch import Batch, make_batch
 from dolma_pipe.errors import DataError
+from dolma_pipe.kernels import rewriting as kernels
 from dolma_pipe.kernels.spans import Regions, merge_spans, replace_regions
 from dolma_pipe.kernels.utf8 import chars_to_bytes
 from dolma_pipe.mixer import Edit
@@ -34,11 +36,15 @@ class Spans(NamedTuple):
 class Edited(NamedTuple):
     """Texts of the documents that changed (`rows` ascend), regions replaced in each; spans and documents per edit.
 
+    In UTF-8, text i is `data[bounds[i]:bounds[i + 1]]`.
+
     `merged` are all regions as (documents, starts, ends, winning edits), in code points of the original texts.
     """
 
     rows: Int64s
     texts: list[str]
+    data: npt.NDArray[np.uint8]
+    bounds: Int64s
     regions: Int64s
     merged: Regions
     spans: dict[str, int]
@@ -64,18 +70,21 @@ class Editor:
 
     def apply(self, batch: Batch, attributes: Mapping[str, pa.StructArray], wanted: Bools) -> Edited:
         """The wanted documents with all edits applied; `attributes` are the batch's rows of each set."""
-        spans = self._gather(batch, attributes, wanted)
+        spans = self.gather(batch, attributes, wanted)
         counts = np.bincount(spans.edits, minlength=len(self.edits))
         touched = [len(np.unique(spans.documents[spans.edits == index])) for index in range(len(self.edits))]
         names = [edit.name for edit in self.edits]
         texts = self._texts(batch, spans)
         documents, starts, ends, chosen = merge_spans(spans.documents, spans.starts, spans.ends, texts.of_spans)
-        rows, edited, regions = self._replace(batch, spans, (documents, starts, ends, chosen), texts)
+        rows, regions = np.unique(documents, return_counts=True)
+        data, bounds = self._replace(batch, spans, rows, (documents, starts, ends, chosen), texts)
+        edited = [str(data[start:end].data, "utf-8") for start, end in itertools.pairwise(bounds.tolist())]
         merged = (documents, starts, ends, texts.edits[chosen])
         found = dict(zip(names, counts.tolist(), strict=True))
-        return Edited(rows, edited, regions, merged, found, dict(zip(names, touched, strict=True)))
+        return Edited(rows, edited, data, bounds, regions, merged, found, dict(zip(names, touched, strict=True)))
 
-    def _gather(self, batch: Batch, attributes: Mapping[str, pa.StructArray], wanted: Bools) -> Spans:
+    def gather(self, batch: Batch, attributes: Mapping[str, pa.StructArray], wanted: Bools) -> Spans:
+        """The spans of all edits in the wanted documents, by document and start; of the batch, only ids are read."""
         parts = [
             _spans_of(edit, index, attributes[edit.set_name], batch, wanted) for index, edit in enumerate(self.edits)
         ]
@@ -117,13 +126,13 @@ class Editor:
             self._outside(batch, spans, int(documents[np.flatnonzero((at < 0).any(axis=1))[0]]))
         return np.ascontiguousarray(at[:, 0]), np.ascontiguousarray(at[:, 1])
 
-    def _replace(self, batch: Batch, spans: Spans, regions: Regions, texts: Texts) -> tuple[Int64s, list[str], Int64s]:
+    def _replace(
+        self, batch: Batch, spans: Spans, rows: Int64s, regions: Regions, texts: Texts
+    ) -> tuple[npt.NDArray[np.uint8], Int64s]:
+        """The new texts of the documents that have regions, and their bounds."""
         documents, starts, ends, chosen = regions
-        rows, regions_each = np.unique(documents, return_counts=True)
         in_bytes = (documents, *self._in_bytes(batch, spans, documents, starts, ends), chosen)
-        out, offsets = replace_regions(batch.data, batch.offsets, rows, in_bytes, texts.data, texts.offsets)
-        whole, bounds = out.tobytes(), offsets.tolist()
-        return rows, [whole[bounds[i] : bounds[i + 1]].decode() for i in range(len(rows))], regions_each
+        return replace_regions(batch.data, batch.offsets, rows, in_bytes, texts.data, texts.offsets)
 
     def _outside(self, batch: Batch, spans: Spans, row: int) -> None:
         characters = int(batch.char_counts[row])
@@ -165,17 +174,34 @@ def _spans_of(edit: Edit, index: int, attribute: pa.StructArray, batch: Batch, w
 _decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
+def put_texts(raw: npt.NDArray[np.uint8], starts: Int64s, ends: Int64s, edited: Edited) -> tuple[Any, Int64s]:
+    """`raw` with the lines of edited documents behind it, and their bounds; `starts` and `ends` are their old lines.
+
+    All but the text keeps its bytes, unless a key is written with escapes: then white space between values goes.
+    """
+    found, bounds = kernels.put_texts(raw, starts, ends, edited.data, edited.bounds)
+    if len(bounds) or not len(starts):
+        return found, bounds
+    old = raw.data
+    pairs = zip(starts.tolist(), ends.tolist(), edited.texts, strict=True)
+    lines = [replace_text(old[start:end], text) for start, end, text in pairs]
+    bounds = len(raw) + np.cumsum([0, *map(len, lines)])
+    return np.frombuffer(b"".join([old, *lines]), np.uint8), bounds
+
+
 def replace_text(line: bytes | memoryview, text: str) -> bytes:
-    """A document's JSON line with another text; every other value keeps its bytes and its place."""
+    """A document's JSON line with another text, its values in the same order."""
     fields: dict[str, Any] = _decoder.decode(line)
     fields["text"] = text
     return msgspec.json.encode(fields)
 
 
 def warm() -> None:
-    """Compile the kernels that edits need."""
+    """Compile, or load, the kernels that edits and lines need."""
     kind = pa.list_(pa.struct({"start": pa.int32(), "end": pa.int32(), "score": pa.float64()}))
     spans = pa.array([[{"start": 0, "end": 1, "score": 1.0}]], kind)
     Editor([Edit("a", "b")]).apply(
         make_batch(["ab"]), {"a": pa.StructArray.from_arrays([spans], names=["b"])}, np.ones(1, np.bool_)
     )
+    line = np.frombuffer(b'{"text":""}', np.uint8)
+    kernels.put_texts(line, np.array([0]), np.array([len(line)]), line[:0], np.zeros(2, np.int64))

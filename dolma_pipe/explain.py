@@ -58,17 +58,17 @@ def copies(shards: Iterable[Shard], wanted: str, columns: Sequence[str], limit: 
             for row in rows.to_pylist():
                 part = batch.columns.take(pa.array([row]))
                 found.append(Copy(shard, Batch(batch.shard, batch.first_row + row, part)))
-            if not found:
-                near = heapq.nlargest(GUESSES, {*near, *((closeness(name, wanted), name) for name in _texts(batch))})
+            near = near if found else closest(near, batch.ids.to_pylist(), wanted)
     if found:
         return found
-    guesses = [repr(name) for score, name in near if score > 0]
-    hint = f"; near it: {', '.join(guesses)}" if guesses else ""
+    hint = f"; near it: {', '.join(repr(name) for _, name in near)}" if near else ""
     raise DataError(f"no document has the id {wanted!r}{hint}")
 
 
-def _texts(batch: Batch) -> list[str]:
-    return batch.ids.to_pylist()
+def closest(near: list[tuple[float, str]], names: list[str], wanted: str) -> list[tuple[float, str]]:
+    """Those of some more ids, and of those found so far, that come nearest to what was asked for."""
+    scored = {*near, *((closeness(name, wanted), name) for name in names)}
+    return [found for found in heapq.nlargest(GUESSES, scored) if found[0] > 0]
 
 
 def closeness(name: str, wanted: str) -> float:

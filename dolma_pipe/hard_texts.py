@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 _SPACES = "\u0020\u00a0\u1680\u2000\u2002\u2003\u2009\u200a\u2028\u2029\u202f\u205f\u3000\u0085\u180e\u200b\u2060\ufeff"
 _CONTROLS = "".join(map(chr, range(32))) + "\x7f\x80\x9f"
 _DIGITS = "0123456789 ٠١٢٣٤٥٦٧٨٩ ०१२३ ⅷ ½ ²³ ①② 12345678901234567890 3.14 1,000,000 0x1F 1e-5 v1.2.3"
@@ -42,3 +44,9 @@ HARD_TEXTS: tuple[str, ...] = (
     "the quick brown fox jumps over the lazy dog. " * 20, "THE QUICK BROWN FOX " * 10,
     "Der schnelle Fuchs. Lo\u0308we, L\u00f6we; Zo\u00eb?! " * 10,
 )  # fmt: skip
+
+
+def in_contexts(tokens: Sequence[str]) -> list[str]:
+    """Texts around added tokens: whole, cut, doubled, among letters, spaces, lines, and composed characters."""
+    frames = ("{0}", "a{0}b", " {0} ", "{0}{0}", "x {0}\n\n{0}y", "e\u0301{0}\u0301", "{1}{0}", "1{0}2{1}|", "<{0}>")
+    return [frame.format(token, token[:-1]) for token in tokens for frame in frames]

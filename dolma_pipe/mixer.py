@@ -66,23 +66,77 @@ class KeepAfter(msgspec.Struct, frozen=True):
     min_characters: int
 
 
+Unit = Literal["documents", "bytes", "tokens"]
+
+
+class Amount(msgspec.Struct, frozen=True):
+    """So many documents, bytes of their text as written, or its tokens."""
+
+    number: int
+    unit: Unit
+
+
 class Split(msgspec.Struct, frozen=True):
-    """Held-out documents: a fraction of them, or as many as hold `bytes` of text."""
+    """Held-out documents: a fraction of them, or as many as hold an amount.
+
+    `by` draws groups and not documents: `host` (of `metadata.url`), a set of duplicates (its clusters), or SET.FIELD;
+    what has no group is one of its own. With the scope `mix` the groups reach over all sources.
+    """
 
     name: str
     fraction: float | None = None
-    bytes: int | None = None
+    amount: Amount | None = None
+    by: str | None = None
+    scope: Literal["mix", "source"] = "source"
+
+    @property
+    def attribute(self) -> tuple[str, str] | None:
+        """Set and field that hold the groups; None for documents and hosts."""
+        if self.by in (None, "host"):
+            return None
+        set_name, dot, field = str(self.by).partition(".")
+        return set_name, field if dot else "cluster"
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """At most so much of what splits left, in the order of the documents' draws."""
+
+    amount: Amount
+
+
+class Upsample(msgspec.Struct, frozen=True):
+    """How often each document is taken, by a number of its own.
+
+    With `rates`, pairs of (least value, copies) that ascend: the last whose value is reached; below the first none.
+    Else by where it stands among those of its `group`, in `buckets` of equal weight: nothing below the percentile
+    `start` (0..1), rising to at most `max_epochs` copies of the best. `shares` divide the source among its groups.
+    """
+
+    value: Expression
+    group: Expression | None = None
+    rates: tuple[tuple[float, float], ...] = ()
+    start: float = 0.0
+    max_epochs: float = 1.0
+    buckets: int = 20
+    shares: tuple[tuple[str, float], ...] = ()
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """How often a document is taken: `epochs` times (a rate is below 1), or for a share of the budget."""
+    """How often a document is taken: `epochs` times (a rate is below 1), or for a share of the budget.
+
+    `is_proportional`: the share is what the source has, by the budget's temperature; `min_share` is the least of
+    the whole that it then gets. With `upsample`, `epochs` is the mean.
+    """
 
     epochs: float | None = None
     share: float | None = None
     max_epochs: float = 1.0
+    is_proportional: bool = False
+    min_share: float = 0.0
+    upsample: Upsample | None = None
 
 
-Part = Expression | Edit | Dedup | KeepAfter | Split | Sample
+Part = Expression | Edit | Dedup | KeepAfter | Split | Limit | Sample
 
 
 class Step:
@@ -143,3 +197,14 @@ def folder_name(step: Step, name: str) -> str:
     if not NAME.fullmatch(name):
         raise ConfigError(f"{step.where}: {name!r} cannot name a folder; use letters, digits, '_', '-' and '.'")
     return name
+
+
+def one_amount(step: Step, documents: int | None, bytes: int | None, tokens: int | None) -> Amount | None:
+    """The amount that one of the three gives; None where none does."""
+    given = {"documents": documents, "bytes": bytes, "tokens": tokens}
+    found = [Amount(number, unit) for unit, number in given.items() if number is not None]  # pyright: ignore[reportArgumentType]
+    if len(found) > 1:
+        raise ConfigError(f"{step.where}: give one of 'documents', 'bytes' and 'tokens', found {step.value!r}")
+    if found and found[0].number < 1:
+        raise ConfigError(f"{step.where}: {found[0].unit}: {found[0].number} holds nothing; give 1 or more")
+    return found[0] if found else None

@@ -46,12 +46,13 @@ _IMPURE = frozenset(("current_localtime", "current_localtimestamp", "current_set
 
 
 class Expression(msgspec.Struct, frozen=True):
-    """A named scalar expression; `file` is where it was written, `type` what it must yield. A rule yields BOOLEAN."""
+    """A named scalar expression; `file` is where it was written, `type` what it must yield. A rule yields BOOLEAN; what
+    is to be VARCHAR may be anything and is cast."""
 
     name: str
     sql: str
     file: str
-    type: Literal["BOOLEAN", "DOUBLE"] = "BOOLEAN"
+    type: Literal["BOOLEAN", "DOUBLE", "VARCHAR"] = "BOOLEAN"
 
     def __str__(self) -> str:
         return f"{self.file}: rule {self.name!r} ({self.sql.strip()})"

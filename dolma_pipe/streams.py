@@ -23,7 +23,7 @@ PORTION = 128 << 10
 """Stored bytes given to a decompressor at once: what bounds the memory of highly compressible archives."""
 
 GZIP, ZSTD, PLAIN = "gzip", "zstd", "plain"
-ZSTD_LEVEL, GZIP_LEVEL = 3, 2
+ZSTD_LEVEL, GZIP_LEVEL = 2, 2  # zstd's 3 is 5 % smaller and takes half as long again; this is still below gzip's 6
 
 
 def compression(path: str) -> str:

@@ -26,13 +26,13 @@ from numpy.typing import NDArray
 from dolma_pipe import storage
 from dolma_pipe.batch import Batch, Bytes, Int64s
 from dolma_pipe.errors import ConfigError, DataError
-from dolma_pipe.hard_texts import HARD_TEXTS
+from dolma_pipe.fast_encoder import UInt32s, encode_fast, load_fast
+from dolma_pipe.hard_texts import HARD_TEXTS, in_contexts
 from dolma_pipe.tokens import dtype_for
 
 Engine = Literal["auto", "gigatoken", "tokenizers"]
-UInt32s = NDArray[np.uint32]
 
-PROVEN_CHARS = 2000
+PROVEN_CHARS = 1000
 """Characters of each document of a run's own input that are encoded twice."""
 
 
@@ -53,6 +53,7 @@ class Tokenizer:
         self.path = path
         spec = _parse(raw, path)
         tokens = {token["content"]: token["id"] for token in spec["added_tokens"]}
+        self._specials = {token["content"]: token["id"] for token in spec["added_tokens"] if token["special"]}
         self.eos_id = _id(names.eos, "eos", tokens, path)
         self.bos_id = None if names.bos is None else _id(names.bos, "bos", tokens, path)
         self.pad_id = None if names.pad is None else _id(names.pad, "pad", tokens, path)
@@ -79,7 +80,7 @@ class Tokenizer:
             found = self._encode_slow(text.to_pylist())
             ends = np.cumsum([0, *map(len, found)])
             return np.concatenate([np.empty(0, np.uint32), *found]), ends
-        return _encode_fast(self._fast, data, offsets)
+        return encode_fast(self._fast, data, offsets)
 
     def documents(self, batch: Batch) -> tuple[NDArray[Any], Int64s]:
         """Ids of a batch's documents in the shard's dtype, each as [bos] ids eos (an empty text is [bos] eos), and
@@ -92,11 +93,35 @@ class Tokenizer:
         out = np.empty(len(ids) + extra * len(batch), self.dtype)
         forged = close_documents(ids, offsets, -1 if self.bos_id is None else self.bos_id, self.eos_id, out)
         if forged >= 0:
-            raise DataError(
-                f"{batch.shard}: document {batch.ids[forged].as_py()!r} encodes to the end-of-text id {self.eos_id}; "
-                "choose a special token with --eos"
-            )
+            raise self._forged(batch, forged)
         return out, ends
+
+    def segments(
+        self, batch: Batch, starts: Int64s, stops: Int64s, heads: NDArray[np.int64], documents: Int64s
+    ) -> tuple[NDArray[Any], Int64s]:
+        """As `documents`, of texts in segments: bytes [start, stop) behind up to two ids of `heads` (-1: none);
+        `documents` says whose each is."""
+        from dolma_pipe.kernels.ranges import gather_ranges
+        from dolma_pipe.kernels.tokens import close_segments
+
+        ids, offsets = self.encode(*gather_ranges(batch.data, starts, stops))
+        extra = 1 + (self.bos_id is not None)
+        out = np.empty(len(ids) + int((heads >= 0).sum()) + extra * len(batch), self.dtype)
+        bos = -1 if self.bos_id is None else self.bos_id
+        forged, ends = close_segments(ids, offsets, heads, documents, bos, self.eos_id, out)
+        if forged >= 0:
+            raise self._forged(batch, forged)
+        return out, ends
+
+    def special_id(self, token: str, role: str) -> int:
+        """The id of a special token, which text cannot spell."""
+        return _id(token, role, self._specials, self.path, "special")
+
+    def _forged(self, batch: Batch, document: int) -> DataError:
+        return DataError(
+            f"{batch.shard}: document {batch.ids[document].as_py()!r} encodes to the end-of-text id {self.eos_id}; "
+            "choose a special token with --eos"
+        )
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text that ids stand for; special tokens stand for none."""
@@ -137,11 +162,11 @@ class Tokenizer:
     def _prove(self, spec: dict[str, Any]) -> tuple[Any, str]:
         """A gigatoken tokenizer whose ids are the reference's, or None, and what was found."""
         try:
-            fast = _load_fast(spec)
+            fast = load_fast(spec)
         except ValueError as error:
             return None, str(error)
         added = [token["content"] for token in spec["added_tokens"]]
-        texts = [*HARD_TEXTS, *_in_contexts(added)]
+        texts = [*HARD_TEXTS, *in_contexts(added)]
         wrong = self._difference(fast, texts)
         if wrong is not None:
             return None, f"gigatoken gives other ids for {_shown(texts[wrong])}"
@@ -151,7 +176,7 @@ class Tokenizer:
         """The first text for which the two implementations differ."""
         encoded = [text.encode() for text in texts]
         offsets = np.cumsum([0, *map(len, encoded)])
-        ids, ends = _encode_fast(fast, np.frombuffer(b"".join(encoded), np.uint8), offsets)
+        ids, ends = encode_fast(fast, np.frombuffer(b"".join(encoded), np.uint8), offsets)
         for i, expected in enumerate(self._encode_slow(texts)):
             if not np.array_equal(ids[ends[i] : ends[i + 1]], expected):
                 return i
@@ -222,10 +247,12 @@ def _parse(raw: bytes, path: str) -> dict[str, Any]:
     return {**defaults, **spec}  # pyright: ignore[reportUnknownArgumentType]
 
 
-def _id(token: str, role: str, tokens: dict[str, int], path: str) -> int:
+def _id(token: str, role: str, tokens: dict[str, int], path: str, kind: str = "added") -> int:
     if token not in tokens:
-        known = ", ".join(sorted(tokens)[:12]) or "none"
-        raise ConfigError(f"{path}: the {role} token {token!r} is not an added token of it (added tokens: {known})")
+        known, article = ", ".join(sorted(tokens)[:12]) or "none", "an" if kind == "added" else "a"
+        raise ConfigError(
+            f"{path}: the {role} token {token!r} is not {article} {kind} token of it ({kind} tokens: {known})"
+        )
     return tokens[token]
 
 
@@ -245,47 +272,6 @@ def _reference(spec: dict[str, Any], names: Names, path: str) -> Any:
         raise ConfigError(f"{path}: tokenizers cannot read it: {error}") from error
     reference.encode_special_tokens = True
     return reference
-
-
-def _load_fast(spec: dict[str, Any]) -> Any:
-    """`gigatoken` without the special tokens; `ValueError` says why it cannot be."""
-    special = [token["content"] for token in spec["added_tokens"] if token["special"]]
-    others = [token for token in spec["added_tokens"] if not token["special"]]
-    for name in special:
-        for other in others:
-            if _may_overlap(name, other["content"]):
-                raise ValueError(f"the special token {name!r} can overlap the token {other['content']!r}")
-    try:
-        import gigatoken
-
-        return gigatoken.Tokenizer.from_json(msgspec.json.encode({**spec, "added_tokens": others}))
-    except ImportError as error:
-        raise ValueError(f"gigatoken cannot be imported: {error}") from error
-    except BaseException as error:  # a Rust panic is not an Exception
-        if isinstance(error, (KeyboardInterrupt, SystemExit)):
-            raise
-        raise ValueError(f"gigatoken cannot read it: {' '.join(str(error).split())[:200] or repr(error)}") from error
-
-
-def _may_overlap(special: str, other: str) -> bool:
-    """Can a match of `special` hide one of `other` that starts inside it?"""
-    return any(other.startswith(special[i:]) or special[i:].startswith(other) for i in range(len(special)))
-
-
-def _encode_fast(fast: Any, data: Any, offsets: Int64s) -> tuple[UInt32s, Int64s]:
-    import awkward as ak
-
-    characters = ak.contents.NumpyArray(data, parameters={"__array__": "char"})
-    texts = ak.contents.ListOffsetArray(ak.index.Index64(offsets), characters, parameters={"__array__": "string"})
-    found = fast.encode_batch(ak.Array(texts), parallel=False).layout.to_ListOffsetArray64(True)
-    ends = np.asarray(found.offsets.data)
-    return np.asarray(found.content.data)[: ends[-1]], ends
-
-
-def _in_contexts(tokens: Sequence[str]) -> list[str]:
-    """Texts around added tokens: whole, cut, doubled, among letters, spaces, lines, and composed characters."""
-    frames = ("{0}", "a{0}b", " {0} ", "{0}{0}", "x {0}\n\n{0}y", "e\u0301{0}\u0301", "{1}{0}", "1{0}2{1}|", "<{0}>")
-    return [frame.format(token, token[:-1]) for token in tokens for frame in frames]
 
 
 def _piece_bytes(token: str) -> int:

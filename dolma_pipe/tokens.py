@@ -8,19 +8,18 @@ A folder of shards is
     tokenizer.json             the tokenizer whose ids these are
     manifest.json              `Manifest`
 
-Every document is [bos] tokens eos, and `end` lies after eos. Only a document longer than a whole shard lies in
-several; its parts follow one another, the first at the start of its shard, and only the last part ends with eos.
+Every document is [bos] tokens eos, and `end` lies after eos. Only a document longer than a whole shard (or than the
+sequences that documents are packed into) lies in parts; they follow one another, and only the last one ends with eos.
+Rows tile a shard: padding is a row, too.
 """
 
 from __future__ import annotations
 
-import zlib
-from typing import Any, BinaryIO
+from typing import Any
 
 import msgspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -28,11 +27,9 @@ from dolma_pipe import storage
 from dolma_pipe.config import fingerprint
 from dolma_pipe.errors import ConfigError, DataError
 
-compute: Any = pyarrow.compute  # its functions are made at import, so no type checker knows them
-
 MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
-FORMAT = 1
+FORMAT = 2
 
 _NAMES = pa.dictionary(pa.int32(), pa.string())
 DOCUMENTS = pa.schema(
@@ -46,6 +43,7 @@ DOCUMENTS = pa.schema(
         ("row", pa.int64()),
         ("part", pa.int32()),  # 0-based; a document that lies in this shard alone is part 0 of 1
         ("parts", pa.int32()),
+        ("masked", pa.bool_()),  # padding between packed documents (0 parts), or taken down: no label lies in it
     ]
 )
 
@@ -61,13 +59,14 @@ class Totals(msgspec.Struct, frozen=True):
 class ShardEntry(msgspec.Struct, frozen=True):
     """One shard: its files are `name` with `.bin`, `.docs.parquet`, `.csv.gz`; `hash` is the xxh3-128 of the .bin.
 
-    `documents` counts rows of the table.
+    `documents` counts rows of the table. `sequence_length` is that of the sequences that fill it, if it is packed.
     """
 
     name: str
     tokens: int
     documents: int
     hash: str
+    sequence_length: int | None = None
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -77,8 +76,34 @@ class Origin(msgspec.Struct, frozen=True):
     mix: str | None = None
 
 
+class Packing(msgspec.Struct, frozen=True):
+    """How documents fill sequences; shards are whole sequences, the next one right behind the last.
+
+    `concatenate` cuts documents wherever a sequence ends, `best-fit` only those that are longer than one.
+    """
+
+    method: str
+    sequence_lengths: list[int]
+    sequences: int
+    padding: int
+
+
+class FillInTheMiddle(msgspec.Struct, frozen=True):
+    """Documents rearranged to prefix, suffix, middle: how many, at which rates, of which sources ([]: all)."""
+
+    rate: float
+    spm_rate: float
+    sources: list[str]
+    tokens: list[str]
+    documents: int
+
+
 class Manifest(msgspec.Struct, frozen=True):
-    """What a folder of token shards holds. `shards` are in order: together they are one stream of tokens."""
+    """What a folder of token shards holds. `shards` are in order: together they are one stream of `tokens` tokens.
+
+    `masked` of them are in masked rows, which `documents`, `bytes` and `sources` leave out. `order_hash` is what the
+    hash was before documents were taken down.
+    """
 
     dtype: str
     vocab_size: int
@@ -94,12 +119,18 @@ class Manifest(msgspec.Struct, frozen=True):
     sources: dict[str, Totals]
     shards: list[ShardEntry]
     origins: list[Origin] = []
+    masked: int = 0
+    packing: Packing | None = None
+    fim: FillInTheMiddle | None = None
+    order_hash: str | None = None
     format: int = FORMAT
 
     @property
     def hash(self) -> str:
-        """32 hex digits over everything but `origins`: equal for equal tokens, wherever their text lay."""
-        return fingerprint({name: value for name, value in msgspec.structs.asdict(self).items() if name != "origins"})
+        """32 hex digits over everything but `origins` and `order_hash`: equal for equal tokens, wherever their text
+        lay."""
+        values = msgspec.structs.asdict(self)
+        return fingerprint({name: values[name] for name in values if name not in ("origins", "order_hash")})
 
 
 class TokenShard:
@@ -145,6 +176,13 @@ class TokenShard:
             )
         return table
 
+    def masked(self) -> NDArray[np.int64]:
+        """int64[n, 2]: start and end of every masked row."""
+        table = self.documents()
+        ends = table["end"].to_numpy()
+        ranges = np.stack([np.concatenate([[0], ends[:-1]]), ends], axis=1)
+        return ranges[table["masked"].to_numpy()]
+
 
 class TokenSet:
     """A folder of token shards."""
@@ -166,7 +204,10 @@ class TokenSet:
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
             raise DataError(f"{path}: not a manifest of token shards: {error}") from error
         if manifest.format != FORMAT or manifest.dtype not in ("uint16", "uint32"):
-            raise DataError(f"{path}: format {manifest.format} of {manifest.dtype} is not known here (known: {FORMAT})")
+            raise DataError(
+                f"{path}: format {manifest.format} of {manifest.dtype} is not known here (known: {FORMAT}); "
+                "tokenize it again"
+            )
         tokens = cls(folder, manifest)
         for shard in tokens.shards:
             shard.map()
@@ -174,7 +215,8 @@ class TokenSet:
 
     @property
     def hash(self) -> str:
-        return self.manifest.hash
+        """What training orders and checkpoints know the tokens by; a take-down leaves it as it was."""
+        return self.manifest.order_hash or self.manifest.hash
 
     @property
     def total_tokens(self) -> int:
@@ -184,57 +226,6 @@ class TokenSet:
 def dtype_for(vocab_size: int) -> np.dtype[Any]:
     """uint16 where every id below `vocab_size` fits, else uint32; little-endian."""
     return np.dtype("<u2") if vocab_size <= 1 << 16 else np.dtype("<u4")
-
-
-class ShardWriter:
-    """Writes the three files of one shard into binary streams, piece by piece."""
-
-    def __init__(self, tokens: BinaryIO, documents: BinaryIO, table: BinaryIO) -> None:
-        self._tokens = tokens
-        self._documents = pq.ParquetWriter(documents, DOCUMENTS, compression="zstd", write_statistics=False)
-        self._table = table
-        # Format 31 is gzip; zlib leaves its header's time and name empty, so equal content gives equal bytes.
-        self._gzip = zlib.compressobj(2, zlib.DEFLATED, 31)
-        self.total = 0
-        self.rows = 0
-
-    def write(self, tokens: NDArray[Any], documents: pa.Table) -> None:
-        """Append tokens (in the shard's dtype) and the rows of the documents they are, with `end` counted from the
-        first token of `tokens`."""
-        start = self.total
-        self._tokens.write(np.ascontiguousarray(tokens).data)
-        self.total += len(tokens)
-        self.rows += len(documents)
-        ends = documents["end"].to_numpy() + start
-        documents = documents.select(DOCUMENTS.names).set_column(0, "end", pa.array(ends, pa.int64()))
-        self._documents.write_table(documents.cast(DOCUMENTS))
-        self._table.write(self._gzip.compress(_olmo_rows(documents, start, ends)))
-
-    def close(self) -> None:
-        self._documents.close()
-        self._table.write(self._gzip.flush())
-
-
-def _olmo_rows(documents: pa.Table, start: int, ends: NDArray[np.int64]) -> bytes:
-    """CSV as Python's own writer makes it (CRLF, quotes where needed): start, end, id, file, 1-based row."""
-    starts = np.concatenate([[start], ends[:-1]])
-    folder, shard = (documents[name].cast(pa.string()) for name in ("dataset", "shard"))
-    source = compute.binary_join_element_wise(folder, "documents", shard, "/")
-    lines = documents["row"].to_numpy() + 1
-    numbers = [pa.array(values).cast(pa.string()) for values in (starts, ends, lines)]
-    columns = [numbers[0], numbers[1], _quoted(documents["id"]), _quoted(source), numbers[2]]
-    rows = compute.binary_join_element_wise(compute.binary_join_element_wise(*columns, ","), "\r\n", "").cast(
-        pa.large_string()
-    )
-    return b"".join(memoryview(chunk.buffers()[2]) for chunk in rows.chunks if len(chunk))
-
-
-def _quoted(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    special = compute.match_substring_regex(values, '[",\r\n]')
-    if not compute.any(special).as_py():
-        return values
-    doubled = compute.replace_substring(values, '"', '""')
-    return compute.if_else(special, compute.binary_join_element_wise('"', doubled, '"', ""), values)
 
 
 def verify(tokens: TokenSet) -> list[str]:
@@ -262,8 +253,18 @@ def _faults(shard: TokenShard, manifest: Manifest) -> list[str]:
     if highest >= manifest.vocab_size:
         faults.append(f"{shard.path}: the id {highest} is not below the vocabulary's {manifest.vocab_size}")
     ends, last = table["end"].to_numpy(), table["part"].to_numpy() == table["parts"].to_numpy() - 1
+    faults += _masked_faults(shard, mapped, manifest)
     if (np.diff(ends, prepend=0) <= 0).any():
         faults.append(f"{shard.path}: the ends of its documents do not rise")
     elif (mapped[ends[last] - 1] != manifest.eos_id).any():
         faults.append(f"{shard.path}: a document does not end with the end-of-text id {manifest.eos_id}")
     return faults
+
+
+def _masked_faults(shard: TokenShard, mapped: NDArray[Any], manifest: Manifest) -> list[str]:
+    """Masked rows hold padding, but for the end-of-text that closes a document."""
+    padding = manifest.eos_id if manifest.pad_id is None else manifest.pad_id
+    for start, end in shard.masked() if manifest.masked else ():
+        if not np.isin(mapped[start:end], (padding, manifest.eos_id)).all():
+            return [f"{shard.path}: the masked tokens {start}:{end} are not all padding; take the documents down again"]
+    return []

@@ -28,16 +28,25 @@ def verify(folder: str) -> Verified:
     for path in records:
         record = manifest.read(path)
         for output in record.outputs if record else ():
-            if output.path.split("/", 1)[0].startswith("_scratch"):
+            where = storage.join(manifest.root_of(path), output.path)
+            room = output.path.split("/", 1)[0]
+            if room.startswith("_scratch") or (room == "_cache" and not storage.exists(where)):
                 continue
             files += 1
-            problem = _problem(storage.join(manifest.root_of(path), output.path), output)
+            problem = _problem(where, output)
             if problem:
                 problems.append(problem)
     for path in sorted(Path(folder).rglob(tokens.MANIFEST)):
         if MANIFEST not in path.parts:
-            problems += tokens.verify(tokens.TokenSet.open(str(path.parent)))
+            problems += _token_problems(str(path.parent))
     return Verified(len(records), files, problems)
+
+
+def _token_problems(folder: str) -> list[str]:
+    try:
+        return tokens.verify(tokens.TokenSet.open(folder))
+    except DataError as error:
+        return [str(error)]
 
 
 def _records(folder: str) -> list[str]:

@@ -120,6 +120,14 @@ def test_a_megabyte_without_a_space_is_encoded(tiny: Tokenizer) -> None:
     assert ids_of(tiny, [text]) == reference_ids(tiny.path, [text])
 
 
+@pytest.mark.corpus
+@pytest.mark.parametrize("name", ["allenai_dolma2.json", "allenai_gpt-neox-olmo-dolma-v1_5.json"])
+def test_a_megabyte_without_a_space_is_that_of_the_reference(corpus: Path, name: str) -> None:
+    path = str(corpus / "tokenizers" / name)
+    text = "".join(chr(97 + i * i % 26) for i in range(1_000_000))
+    assert ids_of(opened(path, eos=EOS), [text]) == reference_ids(path, [text])
+
+
 def test_the_slow_path_writes_the_same(tiny: Tokenizer) -> None:
     texts = ["The quick fox", "", f"x{EOS}y", "日本語 😀"]
     slow = opened(tiny.path, engine="tokenizers")
@@ -152,7 +160,7 @@ def test_many_ids_need_four_bytes(tmp_path: Path) -> None:
 
 
 def test_a_difference_in_the_proof_falls_back_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dolma_pipe.tokenizer._load_fast", lambda spec: _Wrong(spec))
+    monkeypatch.setattr("dolma_pipe.tokenizer.load_fast", lambda spec: _Wrong(spec))
     tokenizer = opened(write_tokenizer(tmp_path, merges=10))
     assert "gigatoken gives other ids for" in tokenizer.describe()
     assert ids_of(tokenizer, ["The fox"]) == reference_ids(tokenizer.path, ["The fox"])

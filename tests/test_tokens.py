@@ -52,7 +52,7 @@ def test_the_csv_is_what_olmo_reads(tmp_path: Path) -> None:
 def test_odd_ids_are_quoted_in_the_csv_as_python_does() -> None:
     import pyarrow as pa
 
-    from dolma_pipe.tokens import _olmo_rows  # pyright: ignore[reportPrivateUsage]
+    from dolma_pipe.token_writer import _olmo_rows  # pyright: ignore[reportPrivateUsage]
 
     ids = ["plain", "a,b", 'say "x"', "two\nlines", "", "é\r"]
     table = pa.table({"id": ids, "dataset": ["d"] * 6, "shard": ["s"] * 6, "row": range(6)})

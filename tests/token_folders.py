@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dolma_pipe.tokens import DOCUMENTS, MANIFEST, Manifest, ShardEntry, ShardWriter, Totals
+from dolma_pipe.token_writer import ShardWriter
+from dolma_pipe.tokens import DOCUMENTS, MANIFEST, Manifest, Packing, ShardEntry, Totals
 
 EOS = 0
 VOCABULARY = 64
@@ -25,9 +26,17 @@ class Row(NamedTuple):
     bytes: int = 10
     part: int = 0
     parts: int = 1
+    masked: bool = False
 
 
-def write_shards(folder: Path, shards: list[list[Row]], bos: int | None = None, tokenizer: str = "toy") -> str:
+def write_shards(
+    folder: Path,
+    shards: list[list[Row]],
+    bos: int | None = None,
+    tokenizer: str = "toy",
+    pad: int | None = None,
+    packing: Packing | None = None,
+) -> str:
     """Write rows as shards; the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     entries = [_write_shard(folder, f"shard-{number:05d}", rows) for number, rows in enumerate(shards)]
@@ -36,15 +45,17 @@ def write_shards(folder: Path, shards: list[list[Row]], bos: int | None = None, 
         vocab_size=VOCABULARY,
         eos_id=EOS,
         bos_id=bos,
-        pad_id=None,
+        pad_id=pad,
+        packing=packing,
         tokenizer_hash=tokenizer,
         seed=0,
         shard_tokens=1000,
         documents=sum(len(rows) for rows in shards),
         tokens=sum(entry.tokens for entry in entries),
         bytes=sum(row.bytes for rows in shards for row in rows),
-        sources=_totals([row for rows in shards for row in rows]),
+        sources=_totals([row for rows in shards for row in rows if not row.masked]),
         shards=entries,
+        masked=sum(len(row.tokens) for rows in shards for row in rows if row.masked),
     )
     (folder / MANIFEST).write_bytes(msgspec.json.encode(manifest))
     return str(folder)
@@ -86,6 +97,7 @@ def _table(rows: list[Row]) -> pa.Table:
         "row": list(range(len(rows))),
         "part": [row.part for row in rows],
         "parts": [row.parts for row in rows],
+        "masked": [row.masked for row in rows],
     }
     arrays = [pa.array(columns[field.name]).cast(field.type) for field in DOCUMENTS]
     return pa.Table.from_arrays(arrays, schema=DOCUMENTS)

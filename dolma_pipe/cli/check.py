@@ -44,8 +44,21 @@ def _guess(data: Any, path: str) -> str:
     strangers = {name: len(keys - field_names(config_type(name))) for name in CONFIGS}
     fitting = [name for name, count in strangers.items() if count == min(strangers.values())]
     if len(fitting) > 1:
+        fitting = [name for name in fitting if _converts(data, config_type(name), path)] or fitting
+    if len(fitting) > 1:
         raise ConfigError(f"{path}: could be of {', '.join(fitting)}; say which with --as STAGE")
     return fitting[0]
+
+
+def _converts(data: Any, kind: Any, path: str) -> bool:
+    from dolma_pipe.config import convert
+    from dolma_pipe.errors import ConfigError
+
+    try:
+        convert(data, kind, path)
+    except ConfigError:
+        return False
+    return True
 
 
 def _plan(name: str, settled: Any, path: str) -> int | None:

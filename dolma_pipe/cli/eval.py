@@ -96,11 +96,12 @@ def _print_tasks(tasks: dict[str, Any]) -> None:
     for name, task in tasks.items():
         cells = " ".join(_accuracy(task, variant) for variant in VARIANTS)
         typer.echo(f"{name:<16} {task.questions:>9,} {task.chance:>7.3f} {cells} {task.bits_per_byte:>10.4f}")
-    typer.echo("accuracy by the scoring of a choice; with its standard error: the scoring that the task is known by")
+    typer.echo("accuracy by the scoring of a choice; with a standard error: the scoring that the task is known by")
 
 
 def _accuracy(task: Any, variant: str) -> str:
     if variant not in task.accuracy:
         return f"{'':>14}"
-    error = f"\u00b1{task.standard_error:.3f}" if variant == task.score else ""
+    known = variant == task.score and task.standard_error is not None
+    error = f"\u00b1{task.standard_error:.3f}" if known else ""
     return f"{f'{task.accuracy[variant]:.3f}{error}':>14}"

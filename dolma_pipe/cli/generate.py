@@ -17,6 +17,7 @@ def command(
     top_k: Annotated[int | None, typer.Option(help="Draw from the K likeliest tokens only.")] = None,
     seed: Annotated[int, typer.Option(help="Another seed, another text.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    chat: Annotated[bool, typer.Option("--chat", help="The prompt is a user's message to a tuned model.")] = False,
     json: options.Json = False,
 ) -> None:
     """Let a trained model go on from a prompt."""
@@ -24,27 +25,40 @@ def command(
     from dolma_pipe.train import require_torch
 
     require_torch()
-    import tokenizers
-
-    from dolma_pipe import storage
-    from dolma_pipe.tokens import TOKENIZER
     from dolma_pipe.train import checkpoint
-    from dolma_pipe.train.export import tokens_of
     from dolma_pipe.train.generate import GenerateConfig, generate
     from dolma_pipe.train.parallel import choose_device
+    from dolma_pipe.train.text import TextEncoder, tokenizer_of
 
     settings = {"max_tokens": max_tokens, "temperature": temperature, "top_k": top_k, "seed": seed}
     chosen = convert(settings, GenerateConfig, "generate")
-    model, record = checkpoint.open_model(checkpoint.find(run), choose_device(device))
-    tokens = tokens_of(record)
-    text: Any = tokenizers.Tokenizer.from_str(storage.read_bytes(storage.join(tokens.folder, TOKENIZER)).decode())
-    first = tokens.manifest.eos_id if tokens.manifest.bos_id is None else tokens.manifest.bos_id
-    ids = [first, *text.encode(prompt, add_special_tokens=False).ids]
-    found = list(generate(model, ids, chosen, tokens.manifest.eos_id))
+    folder = checkpoint.find(run)
+    model, record = checkpoint.open_model(folder, choose_device(device))
+    text = TextEncoder(tokenizer_of(folder, record))
+    ids, stop = [text.first, *text.encode([prompt])[0].tolist()], text.eos
+    if chat:
+        ids, stop = _asked(folder, record, prompt)
+    found = list(generate(model, ids, chosen, stop))
     if json:
         import msgspec
 
         said = {"prompt": prompt, "text": text.decode(found), "tokens": found}
         typer.echo(msgspec.json.encode(said).decode())
     else:
-        typer.echo(text.decode([*ids[1:], *found]))
+        typer.echo(text.decode(found if chat else [*ids[1:], *found]))
+
+
+def _asked(folder: str, record: Any, prompt: str) -> tuple[list[int], int]:
+    """The tokens of a question, in the template that the model was tuned with, and the one that ends an answer."""
+    from dolma_pipe.config import convert
+    from dolma_pipe.errors import ConfigError
+    from dolma_pipe.train.adaptation import TuneConfig
+    from dolma_pipe.train.chat import ChatEncoder, Message
+    from dolma_pipe.train.text import tokenizer_of
+
+    if "template" not in record.config:
+        raise ConfigError(f"generate --chat: {folder} was not tuned on conversations (dolma-pipe sft)")
+    known = {name: record.config[name] for name in TuneConfig.__struct_fields__}
+    template = convert(known, TuneConfig, folder).chat()
+    encoder = ChatEncoder(tokenizer_of(folder, record), template)
+    return encoder.prompt([Message("user", prompt)]), encoder.end

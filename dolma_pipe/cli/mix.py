@@ -8,6 +8,8 @@ import typer
 
 from dolma_pipe.cli import options
 
+WIDEST = 90
+
 
 def command(
     config: options.Config = None,
@@ -22,6 +24,26 @@ def command(
     force: options.Force = False,
     rehash: options.Rehash = False,
     part: options.Part = None,
+    locked: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="A mix.lock.json: refuse an input, rule or setting that is not that mix's, by its name.",
+        ),
+    ] = None,
+    keep_rejected: Annotated[
+        bool,
+        typer.Option("--keep-rejected", help="Write what is rejected too, to _rejected/RULE/, and show some of it."),
+    ] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Say from attributes alone what each rule would drop and what would stay.")
+    ] = False,
+    sweep: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ATTRIBUTE=FROM:TO:STEP", help="Say what would stay over a threshold, as in langid.en=0.1:0.9:0.1."
+        ),
+    ] = None,
 ) -> None:
     """Keep, deduplicate, edit, split and sample documents of several sources, as a YAML says."""
     from dolma_pipe.config import load, located
@@ -31,11 +53,52 @@ def command(
     config = located(config, "mix")
     if config is None:
         raise ConfigError("mix: give a configuration: dolma-pipe mix -c configs/mix/NAME.yaml")
-    stage = Mix(load(config, MixConfig, settings, to=to), config)
     execution = options.Execution(workers, runner, json, dry_run, force, rehash, part)
+    if plan or sweep is not None:
+        if execution._replace(json=False) != options.Execution() or locked is not None or keep_rejected:
+            raise ConfigError("mix: --plan and --sweep run nothing: of the options of a run, only --json")
+        _predict(load(config, MixConfig, settings, to=to), config, sweep, json)
+        return
+    stage = Mix(load(config, MixConfig, settings, to=to, keep_rejected=keep_rejected or None), config)
+    lock = _checked(stage, locked) if locked is not None else None
     summary = options.execute(stage, execution)
+    if lock is not None and not dry_run and part is None:
+        _check_result(stage.home, lock, str(locked))
     if not json and not dry_run and part is None:
         _print_funnel(summary.home)
+        if stage.config.keep_rejected:
+            _print_rejected(summary.home)
+
+
+def _checked(stage: Any, locked: str) -> Any:
+    from dolma_pipe.stages.mix import check_lock, read_lock_file
+
+    lock = read_lock_file(locked)
+    check_lock(stage, lock, locked)
+    return lock
+
+
+def _check_result(home: str, lock: Any, locked: str) -> None:
+    from dolma_pipe.stages.mix import check_result, read_lock
+
+    check_result(read_lock(home), lock, locked)
+    typer.echo(f"{locked}: the same inputs, settings and documents")
+
+
+def _predict(config: Any, file: str, sweep: str | None, json: bool) -> None:
+    import msgspec
+
+    from dolma_pipe.cli import prediction
+    from dolma_pipe.stages.mix.prediction import predict
+    from dolma_pipe.stages.mix.sweep import sweep as swept
+
+    found: Any = predict(config, file) if sweep is None else swept(config, file, sweep)
+    if json:
+        typer.echo(msgspec.json.encode(found).decode())
+    elif sweep is None:
+        prediction.show(found)
+    else:
+        prediction.show_sweep(found)
 
 
 def _print_funnel(home: str) -> None:
@@ -57,17 +120,31 @@ def _print_funnel(home: str) -> None:
             typer.echo(f"  {'! quarantined':<34} {_amount(funnel.quarantined)}")
         if source.target is not None:
             goal = source.target
-            typer.echo(
-                f"  target {goal.target_bytes:,} bytes of {goal.available_bytes:,}, written {goal.realised_bytes:,}"
-            )
+            unit = f"{goal.unit} (estimated from bytes)" if goal.is_estimate else goal.unit
+            capped = f"; its share is {goal.asked:,}" if goal.asked != goal.target else ""
+            typer.echo(f"  target {goal.target:,} {unit} of {goal.available:,}, written {goal.realised:,}{capped}")
         if source.never_failed:
             typer.echo(f"  rules that dropped nothing: {', '.join(source.never_failed)}")
+        if source.never_applied:
+            typer.echo(f"  edits that found no span: {', '.join(source.never_applied)}")
 
 
 def _print_rules(funnel: Any) -> None:
     for rule, count in funnel.rules.items():
         if count.failed.documents:
             typer.echo(f"      {rule:<30} {_amount(count.failed)}; only this rule: {count.only.documents:,}")
+
+
+def _print_rejected(home: str) -> None:
+    """Some documents for every reason."""
+    from dolma_pipe.cli.explanation import safe
+    from dolma_pipe.stages.mix.rejections import samples
+
+    for reason, rejections in samples(home, 2, WIDEST):
+        typer.echo(f"rejected for {reason}, as in {home}/_rejected/{reason}:")
+        for one in rejections:
+            text = safe(" ".join(one.text.split())) or "(white space)"
+            typer.echo(f"  {one.source} {safe(one.id)}: {text}")
 
 
 def _amount(amount: Any) -> str:

@@ -61,6 +61,14 @@ def names(value: str | None) -> list[str] | None:
     return None if value is None else [name.strip() for name in value.split(",") if name.strip()]
 
 
+def pair(value: str) -> tuple[str, str]:
+    """`--dataset SOURCE=DIR` in two."""
+    name, sign, folder = value.partition("=")
+    if not sign or not name or not folder:
+        raise ConfigError(f"--dataset {value!r}: expected SOURCE=DIR")
+    return name, folder
+
+
 def make_runner(execution: Execution) -> Any:
     """The runner a command line names."""
     if execution.runner == "local":

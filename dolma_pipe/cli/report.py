@@ -32,7 +32,7 @@ def command(
     from dolma_pipe import storage
     from dolma_pipe.report import folders, summary
 
-    given = dict(_pair(value) for value in dataset)
+    given = dict(options.pair(value) for value in dataset)
     places = folders.locate(folder)
     places = msgspec.structs.replace(places, tokens={**places.tokens, **{path: path for path in tokens}})
     _check(places, given, tokens)
@@ -47,15 +47,6 @@ def command(
         typer.echo(msgspec.json.encode({"page": paths[0], "card": paths[1], "missing": found.missing}).decode())
     else:
         typer.echo(f"page: {paths[0]}\ncard: {paths[1]}")
-
-
-def _pair(value: str) -> tuple[str, str]:
-    from dolma_pipe.errors import ConfigError
-
-    name, sign, folder = value.partition("=")
-    if not sign or not name or not folder:
-        raise ConfigError(f"--dataset {value!r}: expected SOURCE=DIR")
-    return name, folder
 
 
 def _check(places: object, given: dict[str, str], tokens: list[str]) -> None:

@@ -100,7 +100,7 @@ def _has_other_data(config: Any) -> bool:
     if folder is None:
         return False
     try:
-        check_same_data(checkpoint.read_record(folder).data, make_plan(config).loader.identity(), folder)
+        check_same_data(checkpoint.read_record(folder).data, make_plan(config).examples.identity(), folder)
     except DataError:
         typer.echo(f"train: {config.to} was trained on other data; starting anew", err=True)
         return True

@@ -13,7 +13,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=T
 
 @app.callback()
 def tokenizer() -> None:
-    """Train a BPE tokenizer."""
+    """Train a BPE tokenizer; compare tokenizers on documents."""
 
 
 @app.command()
@@ -46,3 +46,41 @@ def train(
         )
     )  # fmt: skip
     options.execute(stage, options.Execution(1, "local", json, dry_run, force, rehash))
+
+
+@app.command()
+def compare(
+    datasets: Annotated[list[str], typer.Argument(help="Folders that hold documents/.")],
+    tokenizers: Annotated[
+        list[str], typer.Option("--tokenizer", help="A tokenizer.json, or a folder that has one (repeatable).")
+    ],
+    languages: Annotated[bool, typer.Option("--languages/--no-languages", help="By language, too.")] = True,
+    limit: options.Limit = None,
+    json: options.Json = False,
+) -> None:
+    """Bytes per token of tokenizers side by side, by source and by language: more is shorter."""
+    from dolma_pipe.stages.tokenizer_comparison import compare as measured
+
+    rows = measured(datasets, tokenizers, languages, limit)
+    if json:
+        import msgspec
+
+        for row in rows:
+            typer.echo(msgspec.json.encode(row).decode())
+        return
+    typer.echo("  ".join([f"{'bytes per token':24}", f"{'documents':>9}", f"{'MB':>8}", *_labels(tokenizers)]))
+    for row in rows:
+        label = row.name if row.kind == "all" else f"{row.kind} {row.name}"
+        figures = [f"{value:{COLUMN}.2f}" for value in row.bytes_per_token]
+        typer.echo("  ".join([f"{label:24}", f"{row.documents:9,}", f"{row.bytes / 1e6:8,.2f}", *figures]))
+
+
+COLUMN = 16
+
+
+def _labels(paths: list[str]) -> list[str]:
+    """What tells the files apart, cut to the width of a column."""
+    names = [
+        path.removesuffix("/tokenizer.json").rstrip("/").rsplit("/", 1)[-1].removesuffix(".json") for path in paths
+    ]
+    return [f"{name[-COLUMN:]:>{COLUMN}}" for name in names]

@@ -14,12 +14,21 @@ from dolma_pipe.cli import options
 from dolma_pipe.errors import ConfigError
 
 PLAIN_SECONDS = 10.0
+SHOWN_DOCUMENTS = 3
 
 
 def command(
     tokens: Annotated[str | None, typer.Option(help="Folder of token shards (instead of the file's data).")] = None,
     to: Annotated[str | None, typer.Option(help="Folder of the run: checkpoints and metrics.")] = None,
     steps: Annotated[int | None, typer.Option(help="Updates to make in all.")] = None,
+    anneal_from: Annotated[
+        str | None, typer.Option(help="Run or checkpoint to go on from, the learning rate falling to zero.")
+    ] = None,
+    source: Annotated[str | None, typer.Option(help="Folder of token shards that the anneal tries.")] = None,
+    share: Annotated[float | None, typer.Option(help="The source's share of the anneal's tokens (0.5).")] = None,
+    anneal_tokens: Annotated[
+        int | None, typer.Option(help="Length of the anneal (a twentieth of what the checkpoint has seen).")
+    ] = None,
     config: options.Config = None,
     settings: options.Set = [],  # noqa: B006
     json: options.Json = False,
@@ -33,8 +42,15 @@ def command(
     from dolma_pipe.train import require_torch
     from dolma_pipe.train.config import TrainConfig
 
-    data = None if tokens is None else [{"tokens": tokens}]
-    run = load(located(config, "train"), TrainConfig, settings, data=data, to=to, steps=steps)
+    if anneal_from is not None:
+        require_torch()
+        refused = {"--tokens": tokens, "--steps": steps, "--config": config}
+        run = _anneal(anneal_from, source, share, anneal_tokens, to, settings, refused)
+    else:
+        given = {"--source": source, "--share": share, "--anneal-tokens": anneal_tokens}
+        _refuse(given, "has an effect only with --anneal-from")
+        data = None if tokens is None else [{"tokens": tokens}]
+        run = load(located(config, "train"), TrainConfig, settings, data=data, to=to, steps=steps)
     run.check()
     require_torch()
     if dry_run:
@@ -45,22 +61,51 @@ def command(
         print_result(result, json)
 
 
-def print_result(result: Any, json: bool = False) -> None:
+def _refuse(given: dict[str, Any], reason: str) -> None:
+    for flag, value in given.items():
+        if value is not None:
+            raise ConfigError(f"{flag} {reason}")
+
+
+def _anneal(
+    run: str,
+    source: str | None,
+    share: float | None,
+    tokens: int | None,
+    to: str | None,
+    settings: list[str],
+    refused: dict[str, Any],
+) -> Any:
+    """The configuration of an anneal; `settings` may change it, and a run that is annealed again goes on."""
+    from dolma_pipe.config import apply_overrides, convert
+    from dolma_pipe.train.anneal import anneal
+    from dolma_pipe.train.config import TrainConfig, plain
+
+    _refuse(refused, "has no effect with --anneal-from, which takes it from the checkpoint (--anneal-tokens: length)")
+    if to is None:
+        raise ConfigError("--to: name the folder of the anneal; the run that it goes on from stays as it is")
+    if source is None and share is not None:
+        raise ConfigError("--share is that of a --source; without one, the checkpoint's own mix is annealed")
+    config = anneal(run, source, 0.5 if share is None else share, tokens, to)
+    return convert(apply_overrides(plain(config), settings), TrainConfig, "--set")
+
+
+def print_result(result: Any, json: bool = False, name: str = "train") -> None:
     """How the run stands, on standard output; after a signal the exit code is that of the signal."""
     import msgspec
 
     if json:
         typer.echo(msgspec.json.encode(result).decode())
     else:
-        typer.echo(describe(result))
+        typer.echo(describe(result, name))
     if result.signal is not None:
         number = getattr(signal, result.signal, signal.SIGTERM)
         raise typer.Exit(128 + number)
 
 
-def describe(result: Any) -> str:
+def describe(result: Any, name: str = "train") -> str:
     """One line: where the run stands, and what the loss did."""
-    where = f"train -> {result.to}: step {result.step:,} of {result.steps:,}"
+    where = f"{name} -> {result.to}: step {result.step:,} of {result.steps:,}"
     if result.signal is not None:
         return f"{where}, stopped by {result.signal} and saved as {result.checkpoint}; run again to go on"
     if not result.trained_steps:
@@ -76,13 +121,15 @@ def _plan(run: Any, json: bool) -> None:
 
     from dolma_pipe.train.plan import make_plan
 
-    facts = {"to": run.to, **make_plan(run).facts(run)}
+    facts = {"to": run.to, **make_plan(run).facts()}
     if json:
         typer.echo(msgspec.json.encode(facts).decode())
         return
     passes = ", ".join(f"{folder} seen {count:g} times" for folder, count in facts["passes"].items())
     size = f"{facts['parameters']:,} parameters, {facts['steps']:,} steps of {facts['tokens_per_step']:,} tokens"
     typer.echo(f"train -> {run.to}: {size}; {passes}")
+    for name, steps in facts["phases"].items():
+        typer.echo(f"{name}: {steps:,} steps")
 
 
 def run_training(run: Any, force: bool = False) -> Any:
@@ -116,13 +163,15 @@ class Display:
             self._bar.stop()
 
     def on_event(self, event: Any) -> None:
-        """Hears `RunStarted`, `StepMetrics`, `CheckpointSaved`."""
-        from dolma_pipe.train.metrics import RunStarted, StepMetrics
+        """Hears `RunStarted`, `StepMetrics`, `StepSkipped`, `CheckpointSaved`."""
+        from dolma_pipe.train.metrics import RunStarted, StepMetrics, StepSkipped
 
         if isinstance(event, RunStarted):
             self._start(event)
         elif isinstance(event, StepMetrics):
             self._step(event)
+        elif isinstance(event, StepSkipped):
+            self._skipped(event)
         elif self._bar is None:
             self._say(f"train: saved {event.path}")
 
@@ -149,6 +198,12 @@ class Display:
             self._say(
                 f"train: step {event.step:,} of {self.steps:,}, loss {event.loss:.3f}, lr {event.lr:.2e}, {speed}"
             )
+
+    def _skipped(self, event: Any) -> None:
+        names = [f"{one.id!r} ({one.source})" for one in event.documents]
+        more = f" and {len(names) - SHOWN_DOCUMENTS} more" if len(names) > SHOWN_DOCUMENTS else ""
+        shown = f"; documents {', '.join(names[:SHOWN_DOCUMENTS])}{more}" if names else ""
+        self._say(f"train: step {event.step:,} skipped{', quarantined' * event.quarantined}: {event.reason}{shown}")
 
     def _say(self, text: str) -> None:
         if self._bar is not None:

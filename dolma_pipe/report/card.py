@@ -18,6 +18,15 @@ SIZES = (
     (10**8, "10M<n<100M"), (10**9, "100M<n<1B"), (10**10, "1B<n<10B"), (10**11, "10B<n<100B"),
     (10**12, "100B<n<1T"),
 )  # fmt: skip
+HUB_LICENSES = frozenset(
+    ("apache-2.0", "mit", "bsd", "bsd-2-clause", "bsd-3-clause", "cc", "cc0-1.0", "cc-by-2.0", "cc-by-2.5", "cc-by-3.0",
+     "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0", "cc-by-nc-2.0", "cc-by-nc-3.0", "cc-by-nc-4.0", "cc-by-nd-4.0",
+     "cc-by-nc-nd-3.0", "cc-by-nc-nd-4.0", "cc-by-nc-sa-2.0", "cc-by-nc-sa-3.0", "cc-by-nc-sa-4.0",
+     "cdla-permissive-2.0", "epl-1.0", "epl-2.0", "eupl-1.1", "eupl-1.2",
+     "agpl-3.0", "gfdl", "gpl", "gpl-2.0", "gpl-3.0", "isc", "lgpl",
+     "lgpl-2.1", "lgpl-3.0", "mpl-2.0", "odbl", "odc-by", "pddl", "unlicense", "wtfpl", "zlib")
+)  # fmt: skip
+"""Licences as the Hugging Face hub calls them."""
 LISTED = 0.01
 """Share of the documents that a language needs to be listed."""
 
@@ -25,6 +34,7 @@ LISTED = 0.01
 def card(facts: Facts, lock: Mapping[str, Any] | None) -> str:
     """The whole file."""
     parts = [_head(facts, lock), f"# {_name(facts)}", _summary(facts, lock), _sources(facts), _languages(facts)]
+    parts.append(_licenses(facts))
     if lock is not None:
         parts += [_structure(lock), _curation(facts, lock), _personal(facts, lock), _reproduction(facts, lock)]
     else:
@@ -41,7 +51,7 @@ def _head(facts: Facts, lock: Mapping[str, Any] | None) -> str:
     head: dict[str, Any] = {
         "pretty_name": _name(facts),
         "language": [code for code, share in _language_shares(facts) if share >= LISTED],
-        "license": "unknown",
+        "license": _license(facts),
         "size_categories": [next((name for limit, name in SIZES if documents < limit), "n>1T")],
         "task_categories": ["text-generation"],
         "configs": [{"config_name": "default", "data_files": _files(lock)}],
@@ -63,6 +73,34 @@ def _written(facts: Facts, lock: Mapping[str, Any] | None) -> int:
         return sum(source["read"]["documents"] for source in facts["sources"])
     funnels = [source["funnel"] for source in lock["sources"].values()]
     return sum(f["kept"]["copies"] + sum(split["copies"] for split in f["splits"].values()) for f in funnels)
+
+
+def _license_documents(facts: Facts) -> list[tuple[str, float]]:
+    """Licences by estimated documents written; "" where a document names none."""
+    found: dict[str, float] = {}
+    for name, rows in facts["licenses"].items():
+        scale = facts["sample"][name]["population"] / max(facts["sample"][name]["count"], 1)
+        for row in rows:
+            if row["written"]:
+                found[row["value"]] = found.get(row["value"], 0.0) + row["written"] * scale
+    return sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))
+
+
+def _license(facts: Facts) -> str | list[str]:
+    """The hub's names of the licences that documents name (`metadata.license`): "other" for what it does not know,
+    "unknown" for documents that name none."""
+    names = (name.strip().casefold() for name, _ in _license_documents(facts))
+    listed = list(dict.fromkeys("unknown" if not name else name if name in HUB_LICENSES else "other" for name in names))
+    return listed[0] if len(listed) == 1 else listed or "unknown"
+
+
+def _licenses(facts: Facts) -> str:
+    found = _license_documents(facts)
+    if not any(name for name, _ in found):
+        return ""
+    rows = [[f"`{name}`" if name else "none named", f"{documents:,.0f}"] for name, documents in found[:20]]
+    note = "What documents name in `metadata.license`; of the documents written, estimated from the sample."
+    return f"## Licences\n\n{note}\n\n{_table(['licence', 'documents'], rows)}"
 
 
 def _language_shares(facts: Facts) -> list[tuple[str, float]]:

@@ -32,6 +32,7 @@ def composition(sampled: Mapping[str, Composed]) -> Facts:
     return {
         "languages": {name: _shares(source, _languages(source.sample)) for name, source in sampled.items()},
         "origins": {name: _shares(source, source.sample.sources) for name, source in sampled.items()},
+        "licenses": {name: _shares(source, source.sample.licenses) for name, source in sampled.items()},
         "duplicates": {name: _duplicates(source.sample) for name, source in sampled.items()},
         "lengths": _lengths(sampled),
         "personal": {name: _personal(source.sample) for name, source in sampled.items()},

@@ -21,7 +21,7 @@ def stages(lock: Mapping[str, Any], shards: Mapping[str, Totals]) -> list[dict[s
         _stage(lock, shards, "rules", "Passes every rule", ("rules",)),
         _stage(lock, shards, "dedup", "No better copy", ("rules", *_dedups(lock))),
         _stage(lock, shards, "edit", "Left after edits", ("rules", *_dedups(lock), *EDITED)),
-        _stage(lock, shards, "sample", "Sampled", ("rules", *_dedups(lock), *EDITED, "not_sampled")),
+        _stage(lock, shards, "sample", "Sampled", ("rules", *_dedups(lock), *EDITED, "over_limit", "not_sampled")),
         _kept(lock, shards),
     ]
     found = [stage for stage, before in zip(found, [None, *found], strict=False) if _differs(stage, before)]

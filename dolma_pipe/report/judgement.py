@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from dolma_pipe.clauses import Clause, all_hold, clauses
 from dolma_pipe.errors import PipeError
-from dolma_pipe.report.clauses import Clause, all_hold, clauses
 from dolma_pipe.report.sampling import Sample
 from dolma_pipe.rules import PLAIN_COLUMNS, Evaluator, Expression, needed_fields, readable
 

@@ -144,7 +144,7 @@ function movedTo(stage) {
 function lossOf(stage) {
   const said = { rules: "fail a rule", edit: "have too little left after edits", sample: "not sampled", kept: "held out, or changed by edits and copies", shards: "between documents and shards" };
   if (stage.key !== "dedup") return said[stage.key] || "";
-  const sets = [...new Set(F.reasons.map((reason) => reason.reason).filter((name) => name.startsWith("dedup") || !["rules", "empty_after_edit", "keep_after", "not_sampled"].includes(name)))];
+  const sets = [...new Set(F.reasons.map((reason) => reason.reason).filter((name) => name.startsWith("dedup") || !["rules", "empty_after_edit", "keep_after", "not_sampled", "over_limit"].includes(name)))];
   return `have a better copy (${sets.join(", ")})`;
 }
 
@@ -422,7 +422,7 @@ function composition() {
   if (origins.length > 1 || names.length > 1) cards.push(ranking("Sources", "as documents name themselves", origins, 12));
   if (lengths()) cards.push(lengths());
   if (copies.length) cards.push(ranking("Duplicates by kind", "documents read that copy another one (by parts: that repeat some part), before any rule", copies, 12));
-  const exact = F.reasons.filter((reason) => !["rules", "empty_after_edit", "keep_after", "not_sampled"].includes(reason.reason));
+  const exact = F.reasons.filter((reason) => !["rules", "empty_after_edit", "keep_after", "not_sampled", "over_limit"].includes(reason.reason));
   if (exact.length) cards.push(el("div", { class: "card" }, el("h3", null, "Duplicates removed"), el("p", { class: "soft" }, "among the documents that pass every rule; exact"), table(["source", "compared by", "documents", "text"], exact.map((reason) => [reason.source, reason.reason, count(reason.documents), size(reason.bytes)]), [true, true, false, false])));
   const found = Object.entries(F.personal).flatMap(([name, rows]) => rows.filter((row) => row.spans).map((row) => [name, row.field, about(name, row.sampled), about(name, row.spans)]));
   const edits = Object.entries(F.edits).flatMap(([name, its]) => Object.entries(its).map(([edit, n]) => [name, edit, count(n.documents), count(n.spans)]));

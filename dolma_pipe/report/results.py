@@ -18,7 +18,7 @@ AVERAGED = 10
 """Steps that the loss at the end is the mean of; one step's loss is that of a handful of documents."""
 
 
-NAMES = frozenset(("source", "reason", "spans of", "split"))
+NAMES = frozenset(("source", "reason", "spans of", "split", "unit", "group"))
 """Columns that hold names; the others but the first hold numbers."""
 
 
@@ -47,7 +47,7 @@ def sections(places: Places) -> list[Section]:
     found = [_ingested(places.datasets)]
     if places.mix is not None:
         lock = _json(storage.join(places.mix, "mix.lock.json"))
-        found += [_kept(lock), _reasons(lock), _edits(lock)]
+        found += [_kept(lock), _reasons(lock), _edits(lock), _targets(lock), _upsampled(lock)]
     found.append(_tokens(places.tokens))
     if places.run is not None:
         found.append(_training(places.run))
@@ -126,6 +126,33 @@ def _edits(lock: Any) -> Section:
         for edit, count in found.items()
     ]
     return Section("Edited", ("source", "spans of", "spans", "documents"), rows)
+
+
+def _targets(lock: Any) -> Section:
+    """What a budget asked of each source, and what came of it."""
+    rows: list[tuple[str, ...]] = []
+    for name, source in lock["sources"].items():
+        target = source.get("target")
+        if target is not None and "unit" in target:
+            amounts = (_count(target[key]) for key in ("target", "available", "realised"))
+            epochs = target["realised"] / max(target["available"], 1)
+            rows.append((name, target["unit"], *amounts, f"{epochs:.2f}"))
+    note = "Available is what is left after rules, duplicates, edits and splits."
+    return Section("Budget", ("source", "unit", "target", "available", "written", "epochs"), rows, note)
+
+
+def _upsampled(lock: Any) -> Section:
+    """How often the documents of each bucket were to be taken, and were."""
+    rows = [
+        (name, group or "all", f"{bucket['least']:g}", f"{bucket['rate']:.3f}", f"{bucket['realised_rate']:.3f}",
+         _count(bucket["documents"]), _count(bucket["copies"]))
+        for name, source in lock["sources"].items()
+        for group, buckets in source.get("upsampled", {}).items()
+        for bucket in buckets
+    ]  # fmt: skip
+    note = "A bucket begins at its value and ends at the next one's; the rate is copies per document, by weight."
+    columns = ("source", "group", "from", "rate", "realised", "documents", "copies")
+    return Section("Upsampled", columns, rows, note)
 
 
 def _tokens(folders: dict[str, str]) -> Section:

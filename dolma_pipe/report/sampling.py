@@ -16,6 +16,7 @@ import pyarrow.compute
 
 from dolma_pipe import storage
 from dolma_pipe.attributes import AttributeReader, attribute_path, attribute_sets
+from dolma_pipe.batch import Batch
 from dolma_pipe.draws import draws
 from dolma_pipe.errors import DataError
 from dolma_pipe.shards import DocumentReader, Shard
@@ -41,7 +42,8 @@ class Tagged(NamedTuple):
 class Sample(NamedTuple):
     """Sampled rows in documented order. `sets` has a struct per attribute set, `taggers` who wrote each.
 
-    `population` and `population_bytes` are the documents and the bytes of text of the whole source.
+    `licenses` are those that `metadata.license` names (null: none). `population` and `population_bytes` are the
+    documents and the bytes of text of the whole source.
     """
 
     source: Tagged
@@ -52,6 +54,7 @@ class Sample(NamedTuple):
     draws: Array
     ids: pa.Array
     sources: pa.Array
+    licenses: pa.Array
     texts: list[str]
     bytes: Array
     characters: Array
@@ -111,6 +114,7 @@ def draw_sample(source: Tagged, count: int, seed: int) -> Sample:
         drawn["draw"],
         pa.concat_arrays([part.ids for part in parts]),
         pa.concat_arrays([part.sources for part in parts]),
+        pa.concat_arrays([part.licenses for part in parts]),
         [text for texts in found for text in texts],
         np.concatenate([part.sizes for part in parts]),
         np.concatenate([part.characters for part in parts]),
@@ -168,9 +172,9 @@ class _Part:
 
     def read(self) -> list[str]:
         """The texts, cut to `TEXT_LIMIT`."""
-        reader = DocumentReader(self.shard, ("id", "text", "source"))
+        reader = DocumentReader(self.shard, ("id", "text", "source", "metadata"))
         texts: list[str] = []
-        ids, sources = [pa.array([], pa.string())], [pa.array([], pa.string())]
+        ids, sources, licenses = ([pa.array([], pa.string())] for _ in range(3))
         sizes, characters = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
         taken: dict[str, list[pa.StructArray]] = {name: [] for name in self.readers}
         for batch in reader:
@@ -181,13 +185,14 @@ class _Part:
                 taken[name].append(attributes.read(batch.ids).take(chosen))
             ids.append(batch.ids.take(chosen))
             sources.append(batch.columns.column("source").take(chosen))
+            licenses.append(Batch(batch.shard, 0, batch.columns.take(chosen)).metadata("license"))
             sizes.append(np.diff(batch.offsets)[mine])
             characters.append(batch.char_counts[mine])
             texts += [batch.text(int(row))[:TEXT_LIMIT] for row in mine]
             self.total_bytes += int(batch.offsets[-1])
         self._check(reader)
         self.total = reader.rows
-        self.ids, self.sources = pa.concat_arrays(ids), pa.concat_arrays(sources)
+        self.ids, self.sources, self.licenses = (pa.concat_arrays(found) for found in (ids, sources, licenses))
         self.sizes, self.characters = np.concatenate(sizes), np.concatenate(characters)
         self.sets = {
             name: pa.concat_arrays(found or [_empty(self.readers[name], name)]) for name, found in taken.items()

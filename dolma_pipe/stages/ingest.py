@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 import msgspec
 import pyarrow as pa
 
-from dolma_pipe import storage
+from dolma_pipe import storage, tombstones
 from dolma_pipe.config import Config, fingerprint
 from dolma_pipe.errors import ConfigError, DataError
 from dolma_pipe.inputs import Bad, Found, InputReader, RawFile, Skipped, find_files, html_version
@@ -96,10 +96,12 @@ class Ingest(Stage):
         shaping = (config.added, config.fields, config.shard_bytes, config.max_document_bytes, config.limit)
         html = html_version() if any(file.format == "html" for file in files) else ""
         kinds = [(file.name, file.format) for file in files]
+        gone = sorted(tombstones.read(self.home))
+        about = [self.name, self.version, self.source, config.source is None, shaping, html, kinds, *gone]
         return Task(
             name=name,
             record=self._record("read", name),
-            definition=fingerprint([self.name, self.version, self.source, config.source is None, shaping, html, kinds]),
+            definition=fingerprint(about),
             inputs=tuple(Ref(file.name, file.path) for file in files),
             payload=files,
         )
@@ -136,11 +138,17 @@ class Ingest(Stage):
     def _found(
         self, task: Task, work: Work, bad: Callable[[BadRow], None], skip: Callable[[Skipped], None]
     ) -> Iterator[tuple[str, Found]]:
-        """Every document of the task's files with its file's name; what is no document is told, and counted."""
+        """Every document of the task's files with its file's name; what is no document is told, and counted.
+
+        Documents that were taken down are left out, and counted.
+        """
+        gone = tombstones.read(self.home)
         for file, ref in zip(task.payload, task.inputs, strict=True):
             reader = InputReader(file, self.config.fields, self.config.max_document_bytes)
             for outcome in reader:
-                if isinstance(outcome, Found):
+                if isinstance(outcome, Found) and outcome.document["id"] in gone:
+                    work.count(taken_down=1)
+                elif isinstance(outcome, Found):
                     yield file.name, outcome
                 elif isinstance(outcome, Bad):
                     bad(outcome.row)

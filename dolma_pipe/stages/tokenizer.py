@@ -27,6 +27,7 @@ from dolma_pipe.errors import ConfigError, DataError
 from dolma_pipe.manifest import MANIFEST, Record, Ref
 from dolma_pipe.shards import DocumentReader, Shard, document_shards
 from dolma_pipe.stage import Stage, Task, Work
+from dolma_pipe.stages.text_sample import Names, Samples
 from dolma_pipe.stages.tokenize.config import Origin, check_names
 
 MASKS = ("|||EMAIL_ADDRESS|||", "|||PHONE_NUMBER|||", "|||IP_ADDRESS|||")
@@ -42,6 +43,7 @@ class TokenizerConfig(Config, frozen=True):
     """`vocab_size` ids in all, for the tokenizer written to `to` (a .json file, or a folder for tokenizer.json).
 
     `max_bytes` of text are used at most: documents in the order of their draws (seed, purpose "tokenizer").
+    With `weights` each source gives its share of `max_bytes`, or all it has; without, all are sampled as one.
     `added_tokens` are matched in text, `special_tokens` are not; `eos` and `pad` are among the special ones.
     """
 
@@ -49,6 +51,7 @@ class TokenizerConfig(Config, frozen=True):
     to: str = ""
     vocab_size: Annotated[int, Meta(gt=0)] = 16_384
     max_bytes: Annotated[int, Meta(gt=0)] = 1 << 29
+    weights: dict[str, Annotated[float, Meta(gt=0)]] = {}
     seed: int = 0
     eos: str = "<|endoftext|>"
     pad: str | None = "<|padding|>"
@@ -87,7 +90,7 @@ class TokenizerConfig(Config, frozen=True):
 
 class TrainTokenizer(Stage):
     name = "tokenizer"
-    version = 1
+    version = 2
     phases = ("train",)
 
     def __init__(self, config: TokenizerConfig) -> None:
@@ -107,7 +110,7 @@ class TrainTokenizer(Stage):
         refs = tuple(Ref(f"{self.origins[n].name}/documents/{shard[1]}", Shard(*shard).path) for n, shard in shards)
         how = (
             config.vocab_size, config.max_bytes, config.seed, config.specials, config.pad, config.added_tokens,
-            config.engine, config.limit, [origin.lock is not None for origin in self.origins],
+            config.engine, config.limit, config.weights, [origin.lock is not None for origin in self.origins],
         )  # fmt: skip
         definition = fingerprint((self.name, self.version, how))
         name = config.path.rsplit("/", 1)[-1].removesuffix(".json")
@@ -130,77 +133,39 @@ class TrainTokenizer(Stage):
 
     def _texts(self, task: Task, work: Work) -> Iterator[bytes]:
         """The chosen texts in documented order (data sets as given, shards by bytes, rows), cut at `CUT`."""
-        sample = Sample(self.config.max_bytes)
-        for batch, found in self._batches(task, work):
-            sample.add(found, np.diff(batch.offsets))
+        samples = Samples(self.config.max_bytes, self.config.weights)
+        for batch, sources, found in self._batches(task, work):
+            samples.add(sources, found, np.diff(batch.offsets))
             work.count(documents=len(batch), bytes=len(batch.data))
-        sample.settle()
-        first = 0
-        for batch, found in self._batches(task, None):
-            rows = np.flatnonzero(sample.takes(found, first))
-            first += len(batch)
+        samples.settle()
+        if samples.unseen:
+            known = ", ".join(sorted(samples.seen))
+            raise ConfigError(f"weights: no document is of {samples.unseen[0]!r} (sources: {known})")
+        for batch, sources, found in self._batches(task, None):
+            rows = np.flatnonzero(samples.takes(sources, found))
             work.count(used_documents=len(rows), used_bytes=int(np.diff(batch.offsets)[rows].sum()))
             yield cut(
                 [batch.text(int(row)).encode() for row in rows], [*self.config.specials, *self.config.added_tokens]
             )
 
-    def _batches(self, task: Task, work: Work | None) -> Iterator[tuple[Batch, NDArray[np.uint64]]]:
-        """All batches, with their documents' draws. The first pass (with `work`) tells what it saw."""
+    def _batches(self, task: Task, work: Work | None) -> Iterator[tuple[Batch, Names, NDArray[np.uint64]]]:
+        """All batches, with their documents' sources and draws. The first pass (with `work`) tells what it saw."""
         for ref, (number, shard) in zip(task.inputs, task.payload, strict=True):
             origin, shard = self.origins[number], Shard(*shard)
             reader = DocumentReader(shard, origin.columns, limit=self.config.limit)
             for batch in reader:
-                sources = origin.sources(batch)
+                sources = np.array(origin.sources(batch).to_pylist(), object)
                 found = np.empty(len(batch), np.uint64)
-                for source in sources.unique().to_pylist():
-                    rows = np.flatnonzero(np.array(sources.to_pylist()) == source)
-                    ids = batch.ids.take(rows)
-                    found[rows] = draws(self.config.seed, "tokenizer", source, ids, origin.copy(shard))
+                for source in dict.fromkeys(sources.tolist()):
+                    rows = np.flatnonzero(sources == source)
+                    found[rows] = draws(self.config.seed, "tokenizer", source, batch.ids.take(rows), origin.copy(shard))
                 if work is not None:
                     work.progress(len(batch), len(batch.data))
-                yield batch, found
+                yield batch, sources, found
             if work is not None:
                 work.count(bad_rows=reader.bad_rows, bad_bytes=reader.bad_bytes)
                 if reader.hash is not None and reader.size is not None:
                     work.seen(ref, reader.size, reader.hash)
-
-
-class Sample:
-    """The documents with the lowest draws (ties: the earlier), as many as reach `target` bytes."""
-
-    def __init__(self, target: int) -> None:
-        self._target = target
-        self._kept = np.empty(0, [("draw", "<u8"), ("number", "<i8"), ("bytes", "<i8")])
-        self._new: list[NDArray[Any]] = []
-        self._seen = 0
-        self._pending = 0
-
-    def add(self, found: NDArray[np.uint64], sizes: NDArray[np.int64]) -> None:
-        """The next documents, by their draws and bytes."""
-        more = np.empty(len(found), self._kept.dtype)
-        more["draw"], more["bytes"] = found, sizes
-        more["number"] = np.arange(self._seen, self._seen + len(found))
-        self._seen += len(found)
-        self._new.append(more)
-        self._pending += len(more)
-        if self._pending > max(1 << 20, len(self._kept)):
-            self.settle()
-
-    def settle(self) -> None:
-        """Forget what cannot be taken any more."""
-        self._kept = np.concatenate([self._kept, *self._new])
-        self._new, self._pending = [], 0
-        self._kept = self._kept[np.argsort(self._kept["draw"], kind="stable")]
-        before = np.cumsum(self._kept["bytes"]) - self._kept["bytes"]
-        self._kept = self._kept[before < self._target]
-
-    def takes(self, found: NDArray[np.uint64], first: int) -> NDArray[np.bool_]:
-        """Which of the documents from number `first` on are in the sample, by their draws."""
-        if not len(self._kept):
-            return np.zeros(len(found), np.bool_)
-        last = self._kept[-1]
-        numbers = np.arange(first, first + len(found))
-        return (found < last["draw"]) | ((found == last["draw"]) & (numbers <= last["number"]))
 
 
 def cut(texts: Sequence[bytes], tokens: Sequence[str]) -> bytes:

@@ -35,6 +35,36 @@ class ExpertsConfig(Config, frozen=True):
     router_z_loss: Real = 0.0
 
 
+class RopeScaling(Config, frozen=True):
+    """Rotary positions for sequences `factor` times as long as the `original_length` that they were trained at.
+
+    `linear` divides positions by the factor (Chen et al. 2023). `ntk` raises the base to theta x
+    factor^(d / (d - 2)), so that the slowest dimension is divided and the fastest is not. `yarn` (Peng et al. 2023)
+    divides dimensions that turn fewer than `beta_slow` (1) times in the original length, leaves those that turn more
+    than `beta_fast` (32) times, goes over linearly in between, and multiplies queries and keys by 0.1 ln(factor) + 1.
+    `llama3` goes over between the wavelengths original_length / `low_frequency_factor` (1) and original_length /
+    `high_frequency_factor` (4).
+    """
+
+    kind: Literal["linear", "ntk", "yarn", "llama3"]
+    factor: Annotated[float, Meta(ge=1)]
+    original_length: Positive | None = None
+    beta_fast: PositiveReal | None = None
+    beta_slow: PositiveReal | None = None
+    low_frequency_factor: PositiveReal | None = None
+    high_frequency_factor: PositiveReal | None = None
+
+    def check(self) -> None:
+        own = {"yarn": ("beta_fast", "beta_slow"), "llama3": ("low_frequency_factor", "high_frequency_factor")}
+        for kind, names in own.items():
+            for name in names:
+                if kind != self.kind and getattr(self, name) is not None:
+                    raise ConfigError(f"rope_scaling.{name} has no effect on the kind {self.kind}; leave it out")
+        if (self.original_length is None) == (self.kind in own):
+            need = "needs" if self.kind in own else "has no use for"
+            raise ConfigError(f"rope_scaling: the kind {self.kind} {need} original_length")
+
+
 class Layer(NamedTuple):
     """The sizes of one block."""
 
@@ -78,6 +108,7 @@ class ModelConfig(Config, frozen=True):
     sliding_window: Positive | None = None
     experts: ExpertsConfig | None = None
     rope_theta: PositiveReal = 10_000.0
+    rope_scaling: RopeScaling | None = None
     initialisation: Literal["mitchell", "normal", "megatron"] = "mitchell"
     init_std: PositiveReal | None = None
     tie_embeddings: bool = False
@@ -119,6 +150,8 @@ class ModelConfig(Config, frozen=True):
         for layer in map(self.layer, range(self.n_layers)):
             if layer.n_heads % layer.n_kv_heads:
                 raise ConfigError(f"model.n_heads {layer.n_heads} is no multiple of n_kv_heads {layer.n_kv_heads}")
+        if self.rope_scaling is not None:
+            self.rope_scaling.check()
         if (self.initialisation == "mitchell") != (self.init_std is None):
             raise ConfigError("model.init_std belongs to initialisation normal or megatron, which need it")
         if self.experts is not None and self.experts.chosen > self.experts.count:
@@ -138,15 +171,16 @@ class Flops(NamedTuple):
     12 x heads' width x keys per layer of attention.
 
     `nominal` counts every position's attention to all `length` positions, as the field's MFU does (PaLM, appendix B);
-    `executed` only those that causality and a sliding window leave. Of experts, the chosen ones count.
+    `executed` only those that causality, a sliding window and documents leave. Of experts, the chosen ones count.
     """
 
     nominal: float
     executed: float
 
 
-def flops_per_token(config: ModelConfig, length: int) -> Flops:
-    """Of a sequence of `length` tokens; `config` has its vocabulary."""
+def flops_per_token(config: ModelConfig, length: int, seen: float | None = None) -> Flops:
+    """Of a sequence of `length` tokens; `config` has its vocabulary. `seen`: how many positions each attends to, where
+    documents leave fewer than causality and the window."""
     products = config.d_model * (config.padded_vocab_size or 0)
     widths = 0
     for layer in map(config.layer, range(config.n_layers)):
@@ -156,5 +190,6 @@ def flops_per_token(config: ModelConfig, length: int) -> Flops:
         products += config.d_model * config.head * 2 * (layer.n_heads + layer.n_kv_heads) + ffn
         widths += layer.n_heads * config.head
     window = min(length, config.sliding_window or length)
-    seen = (window * (window + 1) / 2 + (length - window) * window) / length
+    if seen is None:
+        seen = (window * (window + 1) / 2 + (length - window) * window) / length
     return Flops(6 * products + 12 * widths * length, 6 * products + 12 * widths * seen)

@@ -10,35 +10,7 @@ from torch import Tensor, nn
 
 from dolma_pipe.train.architecture import ModelConfig
 from dolma_pipe.train.layers import Linear, RmsNorm
-
-Turns = tuple[Tensor, Tensor]
-
-
-class Rotary(nn.Module):
-    """Rotary positions (Su et al. 2021): dimensions j and j + width/2 turn by position * theta^(-2j/width).
-
-    That pairing is the half layout, Hugging Face's; Meta's checkpoints pair 2j and 2j + 1. Angles and turns are
-    float32 whatever the model computes in (float64 for a float64 model), as with OLMo's `rope_full_precision`.
-    """
-
-    def __init__(self, width: int, theta: float) -> None:
-        super().__init__()
-        self.width, self.theta = width, theta
-
-    def table(self, length: int, like: Tensor, first: int = 0) -> Turns:
-        """Cosines and sines of the positions from `first` on, each [length, width / 2]."""
-        dtype = torch.promote_types(like.dtype, torch.float32)
-        exponents = torch.arange(0, self.width, 2, dtype=dtype, device=like.device) / self.width
-        positions = torch.arange(first, first + length, dtype=dtype, device=like.device)
-        angles = torch.outer(positions, 1.0 / self.theta**exponents)
-        return angles.cos(), angles.sin()
-
-    @staticmethod
-    def turn(x: Tensor, table: Turns) -> Tensor:
-        """Turn [..., length, width] by its positions."""
-        cos, sin = table
-        first, second = x.to(cos.dtype).chunk(2, dim=-1)
-        return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1).to(x.dtype)
+from dolma_pipe.train.rotary import Rotary, Turns
 
 
 class LayerCache:

@@ -1,27 +1,22 @@
-"""What a model sees, and in which order: a function of (token manifests, mixture, sequence length, seed, position).
+"""What a model sees, and in which order: a function of (token manifests, mixtures, seed, tokens consumed).
 
-A folder of token shards is one stream of T tokens, cut into ceil((T - 1) / S) chunks of S inputs. A chunk's labels
-are its inputs moved on by one, the next chunk's first token included, so an epoch predicts every token but the
-stream's first exactly once; nothing is dropped, and the last chunk is padded with labels that do not count. A chunk
-may cross document and shard boundaries; attention and labels do too, unless `within_documents` keeps them apart:
-then a position sees its own document only, and the first token of a document is no label.
+The training order is a sequence of instances, each a chunk of a token folder (`chunks`, `order`); chunks have the
+longest sequence length of the run, and shorter rows are consecutive parts of them. So row n of length s is part of
+instance n*s // S whatever the batch: neither the sequence length nor the batch size changes the order of tokens. A
+step shows the next rows; rank r of W takes every W-th of them from r. The global batch is therefore the same for any
+number of ranks and any micro-batch, and the position to resume from is one number.
 
-An *instance* is a place in the training order, numbered from 0. `Order` says which chunk of which folder it shows,
-without state: every epoch of a folder is a permutation of its chunks under its own key, and folders are interleaved
-in blocks that hold them in proportion. Step n of a run shows instances [n*B, (n+1)*B); rank r of W takes every W-th
-of them from r. So the global batch is the same for any number of ranks and any micro-batch, and the position to
-resume from is one number.
+A run may change its mixture (`Mixture`) between two instances; each folder goes on where it was.
+
+Attention and labels cross document boundaries, unless `within_documents` keeps documents apart: then a position
+sees its own document only, and the first token of a document is no label.
 """
 
 from __future__ import annotations
 
 import bisect
-from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from fractions import Fraction
-from functools import lru_cache
-from itertools import accumulate
-from time import perf_counter
+from collections.abc import Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -29,154 +24,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dolma_pipe.config import fingerprint
 from dolma_pipe.errors import DataError
-from dolma_pipe.tokens import TokenSet
+from dolma_pipe.tokens import TokenSet, TokenShard
+from dolma_pipe.train.chunks import IGNORED, Chunks, TokenRange
 from dolma_pipe.train.config import DataSource
-from dolma_pipe.train.permutation import key_of, permute
+from dolma_pipe.train.documents import DocumentTables, Traced
+from dolma_pipe.train.lineage import lineage
+from dolma_pipe.train.order import Order, Place
 from dolma_pipe.train.sources import SourceNames
 from dolma_pipe.types import Plain
 
-IGNORED = -100
-"""The label of a position that does not count (PyTorch's default `ignore_index`)."""
-
-BLOCK = 1024
-"""Instances in which folders are mixed in proportion: a share is exact to one instance at every multiple of it."""
-
-
-class TokenRange(NamedTuple):
-    """Tokens [start, end) of one shard of a folder."""
-
-    folder: str
-    shard: str
-    start: int
-    end: int
-
-
-class Place(NamedTuple):
-    """What an instance shows: chunk `chunk` of folder `folder` (index into the data list), on pass `epoch` over it."""
-
-    folder: int
-    epoch: int
-    chunk: int
-
-
-class Chunks:
-    """A token folder as fixed-length chunks of its stream."""
-
-    def __init__(self, folder: str, tokens: TokenSet, length: int) -> None:
-        self.folder = folder
-        self.tokens = tokens
-        self.length = length
-        self.hash = tokens.hash
-        self._maps = [shard.map() for shard in tokens.shards]
-        self._starts = [0, *accumulate(len(shard) for shard in tokens.shards)]
-        self.total = self._starts[-1]
-        self.count = -(-(self.total - 1) // length)
-        if self.count < 1:
-            raise DataError(f"{folder}: {self.total} tokens are too few to predict one; tokenize more text")
-        pad = tokens.manifest.pad_id
-        self._padding = tokens.manifest.eos_id if pad is None else pad
-
-    def read(self, chunk: int, inputs: NDArray[np.int64], labels: NDArray[np.int64]) -> None:
-        """Fill `inputs` and `labels` (length S each) with a chunk."""
-        start = chunk * self.length
-        window = self._window(start, min(start + self.length + 1, self.total))
-        size = len(window) - 1
-        inputs[:size], labels[:size] = window[:-1], window[1:]
-        inputs[size:], labels[size:] = self._padding, IGNORED
-
-    def sources(self, chunk: int, names: SourceNames, sources: NDArray[np.int64]) -> None:
-        """Fill `sources` (length S) with the number of the source of each label."""
-        at = 0
-        start = chunk * self.length + 1
-        for shard, low, high in self._pieces(start, min(start + self.length, self.total)):
-            sources[at : at + high - low] = names.of(self.tokens.shards[shard], low, high)
-            at += high - low
-
-    def ranges(self, chunk: int) -> list[TokenRange]:
-        """The shards and tokens whose prediction a chunk trains, which are its labels."""
-        start = chunk * self.length + 1
-        return [
-            TokenRange(self.folder, self.tokens.shards[shard].name, low, high)
-            for shard, low, high in self._pieces(start, min(start + self.length, self.total))
-        ]
-
-    def _window(self, start: int, end: int) -> NDArray[np.int64]:
-        pieces = [self._maps[shard][low:high] for shard, low, high in self._pieces(start, end)]
-        return np.concatenate(pieces).astype(np.int64)
-
-    def _pieces(self, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-        shard = bisect.bisect_right(self._starts, start) - 1
-        while start < end:
-            base, stop = self._starts[shard], min(end, self._starts[shard + 1])
-            if stop > start:
-                yield shard, start - base, stop - base
-            start, shard = stop, shard + 1
-
-
-class Order:
-    """The global order of instances over chunked folders."""
-
-    def __init__(self, folders: Sequence[Chunks], sources: Sequence[DataSource], seed: int) -> None:
-        self._counts = [chunks.count for chunks in folders]
-        self._epochs = [None if source.epochs is None else Fraction(str(source.epochs)) for source in sources]
-        finite = [-(-count * epochs // 1) for count, epochs in zip(self._counts, self._epochs, strict=True) if epochs]
-        self.total: int | None = sum(finite) if finite else None
-        """Instances until every folder has had its epochs; None if they may be repeated for ever."""
-        weights = [Fraction(n) for n in finite] or [Fraction(str(source.share or 1)) for source in sources]
-        self._shares = [weight / sum(weights) for weight in weights]
-        self._keys = [f"{seed}/{chunks.hash}" for chunks in folders]
-        self._mixture = f"{seed}/{fingerprint([self._keys, [str(share) for share in self._shares]])}"
-        self._block = lru_cache(maxsize=8)(self._interleaved)
-
-    def places(self, instances: NDArray[np.int64]) -> list[Place]:
-        """What each instance shows."""
-        folders, ordinals = self._interleave(instances)
-        places: list[Place | None] = [None] * len(instances)
-        for folder, count in enumerate(self._counts):
-            epochs, positions = np.divmod(ordinals, count)
-            for epoch in np.unique(epochs[folders == folder]):
-                rows = np.flatnonzero((folders == folder) & (epochs == epoch))
-                chunks = permute(positions[rows], count, key_of(self._keys[folder], "epoch", int(epoch)))
-                for row, chunk in zip(rows, chunks, strict=True):
-                    places[row] = Place(folder, int(epoch), int(chunk))
-        return [place for place in places if place is not None]
-
-    def passes(self, instances: int) -> list[float]:
-        """How often each folder is seen in so many instances."""
-        return [float(share * instances / count) for share, count in zip(self._shares, self._counts, strict=True)]
-
-    def _interleave(self, instances: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Each instance's folder, and how many instances showed that folder before."""
-        if len(self._counts) == 1:
-            return np.zeros(len(instances), np.int64), instances
-        found = [self._in_block(int(instance)) for instance in instances]
-        return np.array([folder for folder, _ in found]), np.array([ordinal for _, ordinal in found])
-
-    def _in_block(self, instance: int) -> tuple[int, int]:
-        block = instance // BLOCK  # cumulative counts are rounded down, so the block is this one or a later one
-        while sum(self._before(block + 1)) <= instance:
-            block += 1
-        folders, ordinals = self._block(block)
-        row = instance - sum(self._before(block))
-        return int(folders[row]), int(ordinals[row])
-
-    def _before(self, block: int) -> list[int]:
-        """How many instances of each folder the blocks before this one hold."""
-        instances = block * BLOCK if self.total is None else min(block * BLOCK, self.total)
-        return [int(share * instances) for share in self._shares]
-
-    def _interleaved(self, block: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        before, after = self._before(block), self._before(block + 1)
-        folders = np.repeat(np.arange(len(before)), [high - low for low, high in zip(before, after, strict=True)])
-        ordinals = np.concatenate([np.arange(low, high) for low, high in zip(before, after, strict=True)])
-        rows = permute(np.arange(len(folders)), len(folders), key_of(self._mixture, "block", block))
-        return folders[rows], ordinals[rows]
-
 
 class Batch(NamedTuple):
-    """Rows of a global batch: `inputs` and `labels` int64 [rows, S]; `instances` their places in the order.
+    """Rows of a global batch: `inputs` and `labels` int64 [rows, S].
 
     `documents` [rows, S] numbers each input's document within its row; `sources` [rows, S] each label's source, and
     `again` [rows] says which rows are of a later pass over their folder. None where nobody asked.
@@ -184,20 +44,39 @@ class Batch(NamedTuple):
 
     inputs: Tensor
     labels: Tensor
-    instances: NDArray[np.int64]
     again: Tensor
     documents: Tensor | None = None
     sources: Tensor | None = None
+
+    @property
+    def row_count(self) -> int:
+        return len(self.inputs)
 
     def rows(self, start: int, end: int) -> Batch:
         part = slice(start, end)
         documents = None if self.documents is None else self.documents[part]
         sources = None if self.sources is None else self.sources[part]
-        return Batch(self.inputs[part], self.labels[part], self.instances[part], self.again[part], documents, sources)
+        return Batch(self.inputs[part], self.labels[part], self.again[part], documents, sources)
+
+
+class Mixture(NamedTuple):
+    """What the order shows from instance `first` on; `numbers` are those of its sources among the loader's folders."""
+
+    first: int
+    sources: list[DataSource]
+    numbers: list[int]
+    order: Order
+
+
+class Part(NamedTuple):
+    """Positions from `offset` on of the chunk at a place."""
+
+    place: Place
+    offset: int
 
 
 class Loader:
-    """Reads the training order of a mixture of token folders."""
+    """Reads the training order of mixtures of token folders."""
 
     def __init__(
         self,
@@ -207,38 +86,98 @@ class Loader:
         within_documents: bool = False,
         by_source: bool = False,
     ) -> None:
-        self.sources = list(sources)
-        self.within_documents = within_documents
-        self.sequence_length = sequence_length
-        self.seed = seed
-        self.folders = [Chunks(s.tokens, TokenSet.open(s.tokens), sequence_length) for s in sources]
-        self.order = Order(self.folders, sources, seed)
-        self.vocab_size = max(chunks.tokens.manifest.vocab_size for chunks in self.folders)
-        self.tokenizer_hash = self._one_tokenizer()
-        self.source_names = SourceNames([chunks.tokens for chunks in self.folders]) if by_source else None
+        self.within_documents, self.by_source = within_documents, by_source
+        self.sequence_length, self.seed = sequence_length, seed
+        self.folders: list[Chunks] = []
+        self.mixtures: list[Mixture] = []
+        self._documents = DocumentTables()
+        self.add(sources, 0)
 
-    def batch(self, position: int, size: int, rank: int = 0, world_size: int = 1) -> Batch:
-        """A rank's rows of the global batch of `size` instances from `position`; past the end, no label counts."""
-        instances = np.arange(position + rank, position + size, world_size, dtype=np.int64)
-        inputs = np.zeros((len(instances), self.sequence_length), np.int64)
+    @property
+    def order(self) -> Order:
+        """Of the first mixture, which for most runs is the only one."""
+        return self.mixtures[0].order
+
+    @property
+    def vocab_size(self) -> int:
+        return max(chunks.tokens.manifest.vocab_size for chunks in self.folders)
+
+    @property
+    def tokenizer_hash(self) -> str:
+        return self.folders[0].tokens.manifest.tokenizer_hash
+
+    @cached_property
+    def source_names(self) -> SourceNames | None:
+        return SourceNames([chunks.tokens for chunks in self.folders]) if self.by_source else None
+
+    def add(self, sources: Sequence[DataSource], first: int) -> Mixture:
+        """Show another mixture from instance `first` on; folders that were seen go on where they are by then."""
+        seen = self._seen(first)
+        numbers = [self._number(source.tokens) for source in sources]
+        before = [seen.get(number, 0) for number in numbers]
+        folders = [self.folders[number] for number in numbers]
+        order = Order(folders, sources, self.seed, before, f"/{first}" if self.mixtures else "")
+        self.mixtures.append(Mixture(first, list(sources), numbers, order))
+        return self.mixtures[-1]
+
+    def _seen(self, instance: int) -> dict[int, int]:
+        """How many chunks of each folder the instances before this one show."""
+        seen: dict[int, int] = {}
+        ends = [mixture.first for mixture in self.mixtures[1:]] + [instance]
+        for mixture, end in zip(self.mixtures, ends, strict=False):
+            for number, count in zip(mixture.numbers, mixture.order.shown(end - mixture.first), strict=True):
+                seen[number] = seen.get(number, 0) + count
+        return seen
+
+    def _number(self, folder: str) -> int:
+        for number, chunks in enumerate(self.folders):
+            if chunks.folder == folder:
+                return number
+        chunks = Chunks(folder, TokenSet.open(folder), self.sequence_length)
+        self.folders.append(chunks)
+        if chunks.tokens.manifest.tokenizer_hash != self.tokenizer_hash:
+            first = self.folders[0].folder
+            raise DataError(f"{folder} was made by another tokenizer than {first}; tokenize both with the same one")
+        return len(self.folders) - 1
+
+    def batch(self, first: int, size: int, rank: int = 0, world_size: int = 1, length: int | None = None) -> Batch:
+        """A rank's share of the `size` rows from `first` on, `length` positions each; past the end, no label counts."""
+        length = length or self.sequence_length
+        rows = np.arange(first + rank, first + size, world_size, dtype=np.int64)
+        inputs = np.zeros((len(rows), length), np.int64)
         labels = np.full_like(inputs, IGNORED)
-        sources, again = np.zeros_like(inputs), np.zeros(len(instances), np.int64)
-        shown = instances if self.order.total is None else instances[instances < self.order.total]
-        for row, place in enumerate(self.order.places(shown)):
-            chunks = self.folders[place.folder]
-            chunks.read(place.chunk, inputs[row], labels[row])
-            again[row] = place.epoch > 0
+        sources, again = np.zeros_like(inputs), np.zeros(len(rows), np.int64)
+        for row, part in enumerate(self.parts(rows, length)):
+            if part is None:
+                continue
+            chunks = self.folders[part.place.folder]
+            chunks.read(part.place.chunk, inputs[row], labels[row], part.offset)
+            again[row] = part.place.epoch > 0
             if self.source_names is not None:
-                chunks.sources(place.chunk, self.source_names, sources[row])
+                chunks.sources(part.place.chunk, self.source_names, sources[row], part.offset)
         documents = self._apart(inputs, labels) if self.within_documents else None
         return Batch(
             torch.from_numpy(inputs),
             torch.from_numpy(labels),
-            instances,
             torch.from_numpy(again),
             None if documents is None else torch.from_numpy(documents),
             None if self.source_names is None else torch.from_numpy(sources),
         )
+
+    def parts(self, rows: NDArray[np.int64], length: int) -> list[Part | None]:
+        """Which part of which chunk each row of `length` positions shows; None past the end of a mixture's epochs."""
+        instances, offsets = np.divmod(rows * length, self.sequence_length)
+        parts: list[Part | None] = [None] * len(rows)
+        firsts = [mixture.first for mixture in self.mixtures]
+        owners = np.array([bisect.bisect_right(firsts, instance) - 1 for instance in instances], np.int64)
+        for owner in np.unique(owners):
+            mixture = self.mixtures[owner]
+            local = instances - mixture.first
+            total = mixture.order.total
+            mine = np.flatnonzero((owners == owner) & (True if total is None else local < total))
+            for row, place in zip(mine, mixture.order.places(local[mine]), strict=True):
+                parts[row] = Part(place._replace(folder=mixture.numbers[place.folder]), int(offsets[row]))
+        return parts
 
     def _apart(self, inputs: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.int64]:
         """Each input's document within its row; what follows an end-of-text is another one, and no label of it."""
@@ -246,48 +185,92 @@ class Loader:
         labels[ends] = IGNORED
         return np.cumsum(ends, axis=1) - ends
 
-    def batches(self, position: int, size: int, rank: int, world_size: int) -> Generator[tuple[Batch, float]]:
-        """Batches from `position` on, without end, one read ahead; with each, the seconds that were waited for it."""
-        with ThreadPoolExecutor(1, thread_name_prefix="batches") as reader:
-            ahead = reader.submit(self.batch, position, size, rank, world_size)
-            while True:
-                start = perf_counter()
-                batch = ahead.result()
-                waited = perf_counter() - start
-                position += size
-                ahead = reader.submit(self.batch, position, size, rank, world_size)
-                yield batch, waited
+    def locate(self, row: int, length: int | None = None) -> list[TokenRange]:
+        """Where the tokens lie whose prediction a row trained; a shard's `documents()` says whose they are."""
+        length = length or self.sequence_length
+        part = self.parts(np.array([row], dtype=np.int64), length)[0]
+        if part is None:
+            return []
+        return self.folders[part.place.folder].ranges(part.place.chunk, part.offset, length)
 
-    def locate(self, instance: int) -> list[TokenRange]:
-        """Where the tokens lie whose prediction an instance trained; a shard's `documents()` says whose they are."""
-        place = self.order.places(np.array([instance], dtype=np.int64))[0]
-        return self.folders[place.folder].ranges(place.chunk)
+    def passes(self, instances: int) -> dict[str, float]:
+        """How often each folder is seen in so many instances."""
+        seen = self._seen(instances)
+        return {chunks.folder: seen.get(number, 0) / chunks.count for number, chunks in enumerate(self.folders)}
+
+    def documents(self, first: int, size: int, length: int) -> list[Traced]:
+        """Whose tokens `size` rows from `first` on predict, in the order of the rows."""
+        found: list[Traced] = []
+        rows = np.arange(first, first + size)
+        for row, part in zip(rows, self.parts(rows, length), strict=True):
+            for piece in self.locate(int(row), length):
+                shard = self._shard(piece)
+                for start, end, number in self._documents.between(shard, piece):
+                    found.append(
+                        Traced(
+                            instance=int(row), epoch=0 if part is None else part.place.epoch, tokens=piece.folder,
+                            token_shard=piece.shard, start=start, end=end, **self._documents.names(shard, number),
+                        )
+                    )  # fmt: skip
+        return found
+
+    def exclude(self, found: Sequence[Traced]) -> list[TokenRange]:
+        """Show the documents of which these are parts no more; their tokens."""
+        pieces = [TokenRange(one.tokens, one.token_shard, one.start, one.end) for one in found]
+        ranges = {whole: None for piece in pieces for whole in self._documents.whole(self._shard(piece), piece)}
+        for whole in ranges:
+            self.exclude_tokens(whole)
+        return list(ranges)
+
+    def exclude_tokens(self, tokens: TokenRange) -> None:
+        """Show these tokens no more: as inputs they become padding, as labels they do not count."""
+        self.folders[self._number(tokens.folder)].exclude(tokens.shard, tokens.start, tokens.end)
+
+    def _shard(self, tokens: TokenRange) -> TokenShard:
+        return self.folders[self._number(tokens.folder)].shard(tokens.shard)
+
+    def lineage(self) -> dict[str, Plain]:
+        """The tokens' hashes, their tokenizer's, and those of the mixes that their text came from."""
+        return lineage([chunks.tokens for chunks in self.folders])
 
     def identity(self) -> dict[str, Plain]:
         """What the order depends on; equal for equal orders."""
         return {
-            "sources": [
-                {"tokens": source.tokens, "manifest": chunks.hash, "share": source.share, "epochs": source.epochs}
-                for source, chunks in zip(self.sources, self.folders, strict=True)
-            ],
+            "mixtures": [self._identity(mixture) for mixture in self.mixtures],
             "sequence_length": self.sequence_length,
             "within_documents": self.within_documents,
             "seed": self.seed,
             "tokenizer": self.tokenizer_hash,
         }
 
-    def _one_tokenizer(self) -> str:
-        first = self.folders[0]
-        for other in self.folders[1:]:
-            if other.tokens.manifest.tokenizer_hash != first.tokens.manifest.tokenizer_hash:
-                raise DataError(
-                    f"{other.folder} was made by another tokenizer than {first.folder}; tokenize both with the same one"
-                )
-        return first.tokens.manifest.tokenizer_hash
+    def _identity(self, mixture: Mixture) -> dict[str, Plain]:
+        return {
+            "first": mixture.first,
+            "sources": [
+                {
+                    "tokens": source.tokens, "manifest": self.folders[number].hash,
+                    "share": source.share, "epochs": source.epochs,
+                }
+                for source, number in zip(mixture.sources, mixture.numbers, strict=True)
+            ],
+        }  # fmt: skip
 
 
 def check_same_data(before: dict[str, Plain], now: dict[str, Plain], checkpoint: str) -> None:
-    """Refuse to resume on other data, or in another order, than the checkpoint's; folders may have moved."""
+    """Refuse to resume on other data, or in another order, than the checkpoint's; folders may have moved.
+
+    `before` may hold fewer mixtures: those that had been reached.
+    """
+    if len(now.get("mixtures", ())) < len(before.get("mixtures", ())):
+        raise DataError(f"data: {checkpoint} was trained on more phases than there are now; {_CURE}")
+    for old, new in zip(before.get("mixtures", ()), now.get("mixtures", ()), strict=False):
+        _check_same_mixture(old, new, checkpoint)
+    for name in sorted({*before, *now} - {"mixtures"}):
+        if before.get(name) != now.get(name):
+            raise DataError(f"{name} is {now.get(name)}, but {checkpoint} was trained with {before.get(name)}; {_CURE}")
+
+
+def _check_same_mixture(before: dict[str, Plain], now: dict[str, Plain], checkpoint: str) -> None:
     if len(before["sources"]) != len(now["sources"]):
         folders = f"{len(now['sources'])} folders of tokens, but {checkpoint} saw {len(before['sources'])}"
         raise DataError(f"data: {folders}; {_CURE}")
@@ -296,9 +279,8 @@ def check_same_data(before: dict[str, Plain], now: dict[str, Plain], checkpoint:
             if old[name] != new[name]:
                 what = "the tokens are not those" if name == "manifest" else f"{name} {new[name]}, not the {old[name]}"
                 raise DataError(f"{new['tokens']}: {what} that {checkpoint} was trained on; {_CURE}")
-    for name in ("sequence_length", "within_documents", "seed", "tokenizer"):
-        if before[name] != now[name]:
-            raise DataError(f"{name} is {now[name]}, but {checkpoint} was trained with {before[name]}; {_CURE}")
+    if before["first"] != now["first"]:
+        raise DataError(f"data: a phase began at instance {before['first']}, now at {now['first']}; {_CURE}")
 
 
 _CURE = "restore it, train into another folder (to), or start anew with --force"

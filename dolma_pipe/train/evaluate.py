@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import msgspec
@@ -14,7 +14,6 @@ from dolma_pipe.errors import DataError
 from dolma_pipe.tokens import TokenSet
 from dolma_pipe.train import checkpoint
 from dolma_pipe.train.eval_config import EvalConfig, TaskConfig, open_task
-from dolma_pipe.train.export import tokens_of
 from dolma_pipe.train.heldout import (
     Listener,
     Score,
@@ -29,7 +28,7 @@ from dolma_pipe.train.heldout import (
 from dolma_pipe.train.model import Transformer
 from dolma_pipe.train.parallel import choose_device
 from dolma_pipe.train.tasks import TaskScore, questions, score_task, task_file
-from dolma_pipe.train.text import TextEncoder
+from dolma_pipe.train.text import TextEncoder, tokenizer_of
 
 
 class EvalResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,20 +65,22 @@ def evaluate(config: EvalConfig, listen: Listener = lambda tokens: None) -> Eval
     """Measure; `listen` hears how many tokens were scored, batch by batch. Writes `config.to` if given."""
     config.check()
     inputs = _open(config)
-    model, record = checkpoint.open_model(inputs.folder, choose_device(config.device))
-    return score_model(config, model, inputs, listen)
+    model, _ = checkpoint.open_model(inputs.folder, choose_device(config.device))
+    result = _measure(config, model, inputs, listen)
+    if config.to is not None:
+        storage.write_bytes(config.to, msgspec.json.format(msgspec.json.encode(result)) + b"\n")
+    return result
 
 
-def score_model(config: EvalConfig, model: Transformer, inputs: _Inputs, listen: Listener) -> EvalResult:
-    """`evaluate`, once everything is open."""
-    window = config.window or inputs.record.config["sequence_length"]
+def _measure(config: EvalConfig, model: Transformer, inputs: _Inputs, listen: Listener) -> EvalResult:
+    window = config.window or inputs.record.sequence_length
     config.check_window(window)
     windowing = Windowing(window, config.overlap, config.batch_tokens)
     sources = _sources(config, model, inputs, windowing, listen)
-    encoder = TextEncoder(tokens_of(inputs.record)) if inputs.texts or inputs.tasks else None
+    encoder = TextEncoder(tokenizer_of(inputs.folder, inputs.record)) if inputs.texts or inputs.tasks else None
     domains = {} if encoder is None else _domains(config, model, inputs, encoder, windowing, listen)
     tasks = {} if encoder is None else _tasks(config, model, inputs, encoder, windowing, listen)
-    result = EvalResult(
+    return EvalResult(
         model=inputs.folder,
         step=inputs.record.step,
         window=window,
@@ -88,15 +89,10 @@ def score_model(config: EvalConfig, model: Transformer, inputs: _Inputs, listen:
         sources=sources,
         overall=total(sources.values()) if sources else None,
         domains=domains,
-        macro_bits_per_byte=math.fsum(one.bits_per_byte for one in domains.values()) / len(domains)
-        if domains
-        else None,
+        macro_bits_per_byte=fmean(one.bits_per_byte for one in domains.values()) if domains else None,
         tasks=tasks,
         definition=_definition(config, inputs),
     )
-    if config.to is not None:
-        storage.write_bytes(config.to, msgspec.json.format(msgspec.json.encode(result)) + b"\n")
-    return result
 
 
 def standing(config: EvalConfig) -> EvalResult | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 PEAKS = {
-    "A100": 312e12, "H100 PCIe": 756e12, "H100 NVL": 835e12, "H100": 989.5e12, "H200": 989.5e12, "B200": 2250e12,
-    "MI300X": 1307.4e12, "MI250X": 191.5e12,
+    "A100": 312e12, "H100 PCIe": 756e12, "H100 NVL": 835e12, "H100": 989.5e12, "H200 NVL": 835.5e12,
+    "H200": 989.5e12, "B200": 2250e12, "GB200": 2500e12, "MI300X": 1307.4e12, "MI325X": 1307.4e12, "MI250X": 191.5e12,
 }  # fmt: skip
 """Dense bfloat16 operations per second by the makers' data sheets; of an MI250X one die, which is one device."""
 

@@ -19,6 +19,7 @@ from dolma_pipe import storage
 from dolma_pipe.errors import ConfigError, DataError, DependencyError
 from dolma_pipe.train.architecture import ExpertsConfig, ModelConfig
 from dolma_pipe.train.model import Transformer, on_meta
+from dolma_pipe.train.rope_forms import from_hugging_face, to_hugging_face
 from dolma_pipe.types import Plain
 
 SHARD_BYTES = 5 << 30
@@ -84,7 +85,7 @@ def hf_config(config: ModelConfig, length: int, eos: int, pad: int | None) -> di
         "hidden_size": config.d_model, "intermediate_size": layer.ffn_hidden, "num_hidden_layers": config.n_layers,
         "num_attention_heads": layer.n_heads, "num_key_value_heads": layer.n_kv_heads, "head_dim": config.head,
         "hidden_act": "silu", "max_position_embeddings": length, "tie_word_embeddings": config.tie_embeddings,
-        "rope_theta": config.rope_theta, "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
+        **to_hugging_face(config),
         "attention_bias": False, "eos_token_id": eos, "bos_token_id": None, "pad_token_id": pad, "dtype": "float32",
     }  # fmt: skip
     if kind == "olmo":
@@ -157,8 +158,6 @@ def model_config(found: dict[str, Any], where: str) -> ModelConfig:
     if kind not in KINDS:
         raise ConfigError(f"{where}: model_type {kind!r}; those that can be read: {', '.join(KINDS)}")
     scaling = found.get("rope_scaling") or found.get("rope_parameters") or {}
-    if scaling.get("rope_type", scaling.get("type", "default")) != "default":
-        raise ConfigError(f"{where}: scaled rotary positions ({scaling}) are not supported")
     if found.get("attention_bias") or found.get("mlp_bias"):
         raise ConfigError(f"{where}: the model has biases, which ours do not")
     heads = found["num_attention_heads"]
@@ -180,6 +179,7 @@ def model_config(found: dict[str, Any], where: str) -> ModelConfig:
         query_key_norm="width" if kind == "olmo2" else None, clip_qkv=found.get("clip_qkv") if kind == "olmo" else None,
         sliding_window=found.get("sliding_window"), experts=experts,
         rope_theta=float(scaling.get("rope_theta") or found.get("rope_theta") or 10_000.0),
+        rope_scaling=from_hugging_face(scaling, where),
         initialisation="normal" if is_rms else "mitchell",
         init_std=found.get("initializer_range", 0.02) if is_rms else None,
         tie_embeddings=bool(found.get("tie_word_embeddings", False)),

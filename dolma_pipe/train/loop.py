@@ -1,52 +1,55 @@
 """The training loop: data in their order, a step, a line of metrics, now and then a checkpoint.
 
-The loss of a step is the sum of its labels' losses over the number of its labels in the whole global batch: ranks
-and micro-batches of unequal numbers of counted labels weigh what they hold.
+The loss of a step is a sum over its rows divided by what the whole global batch weighs (of pre-training: its labels
+that count): ranks and micro-batches of unequal numbers of counted labels weigh what they hold.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable
 from time import perf_counter
+from typing import Any, TypeVar
 
 import msgspec
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from dolma_pipe import storage
-from dolma_pipe.errors import ConfigError, TaskError
+from dolma_pipe.errors import ConfigError
 from dolma_pipe.train import checkpoint
-from dolma_pipe.train.architecture import flops_per_token
+from dolma_pipe.train.architecture import ModelConfig
 from dolma_pipe.train.checkpoint import CheckpointRecord
-from dolma_pipe.train.config import TrainConfig, differences, plain
-from dolma_pipe.train.data import IGNORED, Batch, check_same_data
-from dolma_pipe.train.hardware import peak_flops, peak_memory
+from dolma_pipe.train.config import RunConfig, TrainConfig, differences, plain
+from dolma_pipe.train.data import check_same_data
+from dolma_pipe.train.feed import Feed
 from dolma_pipe.train.initialisation import materialise
+from dolma_pipe.train.meter import Meter, Update
 from dolma_pipe.train.metrics import (
     CheckpointSaved,
     Listener,
-    MetricsFile,
     RunStarted,
-    StepMetrics,
     metrics_path,
     read_metrics,
+    skipped_path,
 )
 from dolma_pipe.train.model import Transformer, on_meta
+from dolma_pipe.train.objective import Traceable, Whole
 from dolma_pipe.train.optimizer import (
     build_optimizer,
     gradient_norm,
-    learning_rate,
     max_grad_norm,
     prepare_state,
     set_learning_rate,
 )
 from dolma_pipe.train.parallel import World, join_world, reduce_gradients, shard
-from dolma_pipe.train.plan import make_plan
-from dolma_pipe.train.sources import SourceLoss, SourceLosses
+from dolma_pipe.train.phases import START, Phase, Progress
+from dolma_pipe.train.plan import Plan, make_plan
+from dolma_pipe.train.saving import Saver
+from dolma_pipe.train.skipping import Quarantine
+from dolma_pipe.train.spikes import GuardState, SpikeGuard
 from dolma_pipe.train.start import load_weights
 from dolma_pipe.train.stopping import Stop, stop_signals
+from dolma_pipe.train.writers import Writers, require_writers
 
 
 class TrainResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,203 +67,205 @@ class TrainResult(msgspec.Struct, frozen=True, kw_only=True):
     signal: str | None = None
 
 
+C = TypeVar("C", bound=RunConfig)
+MakePlan = Callable[[C, Progress | None], Plan]
+
+
 def train(config: TrainConfig, listen: Listener = lambda event: None, force: bool = False) -> TrainResult | None:
-    """Train until the end or a signal, from the newest checkpoint in `config.to` if there is one.
+    """Pre-train until the end or a signal, from the newest checkpoint in `config.to` if there is one.
 
     `force` removes what lies there first. SIGTERM and Ctrl-C save and return with `signal` set. Under torchrun every
     rank calls this; only the first one's listener hears anything and only it gets a result.
     """
+    return run(config, make_plan, listen, force)
+
+
+def run(config: C, plan: MakePlan[C], listen: Listener = lambda event: None, force: bool = False) -> TrainResult | None:
+    """As `train`, for whatever is planned: its examples, and the loss of some of them."""
     config.check()
-    with join_world(config.device) as world, stop_signals() as stop:
+    require_writers(config.log)
+    with join_world(config.device, config.rank_timeout_seconds) as world, stop_signals() as stop:
         if force and world.first:
             checkpoint.remove_all(config.to)
             storage.remove(metrics_path(config.to))
+            storage.remove(skipped_path(config.to))
+            storage.remove_tree(storage.join(config.to, "tensorboard"))
         world.wait()
-        return _Run(config, world, listen, stop).train()
+        return _Run(config, plan, world, listen, stop).train()
+
+
+def sharded_model(config: RunConfig, model: ModelConfig, world: World) -> Transformer:
+    """A model of first values, spread over the ranks as the configuration says."""
+    made = on_meta(model, config.precision, config.activation_checkpointing)
+    if config.compile:
+        for block in made.blocks:
+            block.compile()
+    shard(made, world, config.replicas)
+    materialise(made, config.seed, world.device)
+    return made
 
 
 class _Run:
     """One rank's part in a run."""
 
-    def __init__(self, config: TrainConfig, world: World, listen: Listener, stop: Stop) -> None:
+    def __init__(self, config: Any, make: MakePlan[Any], world: World, listen: Listener, stop: Stop) -> None:
         self.config, self.world, self.listen, self.stop = config, world, listen, stop
-        self.plan = make_plan(config)
-        if config.global_batch_size % world.size:
-            raise ConfigError(f"global_batch_size {config.global_batch_size} is no multiple of the {world.size} ranks")
-        if world.size % config.replicas:
-            raise ConfigError(f"replicas {config.replicas} do not divide the {world.size} ranks")
-        self.step = self.resumed_step = self.position = 0
-        self.saved: str | None = None
+        newest = checkpoint.newest(config.to)
+        saved = newest or (None if config.branch is None else checkpoint.find(config.branch))
+        record = None if saved is None else checkpoint.read_record(saved)
+        self.plan: Plan = make(config, None if record is None else record.progress)
+        self.at = self.began = START if record is None else record.progress.at
         self.changed: list[str] = []
-        self.model = self._sharded_model()
+        if record is not None and saved is not None:
+            self._check_same(record, saved)
+        self._check_ranks()
+        self.phase = self.plan.phase(max(self.at.step, 1))
+        self.model = sharded_model(config, self.phase.model, world)
         self.optimizer = build_optimizer(self.model, config.optimizer)
         self.parameters = list(self.model.parameters())
-        names = self.plan.loader.source_names
-        self.sources = None if names is None else SourceLosses(names, world)
-        self.flops = flops_per_token(self.plan.model, config.sequence_length)
-        self.peak = peak_flops(world.device)
         prepare_state(self.optimizer)
-        newest = checkpoint.newest(config.to)
-        if newest is not None:
-            self._restore(newest)
+        if saved is not None:
+            checkpoint.load(saved, checkpoint.training_state(self.model, self.optimizer), world)
         elif config.start is not None:
             load_weights(self.model, config.start, world)
+        self.objective = self.plan.objective(world)
+        self.guard = SpikeGuard(config.skip, GuardState() if record is None else record.guard)
+        excluded = [] if record is None else record.excluded
+        self.quarantine = Quarantine(config.to, config.skip, self.plan.examples, excluded, world)
+        self.saver = Saver(config.to, config.checkpoint, world, newest)
+        self.saved_step = self.at.step if saved is not None else -1
+        self.meter = Meter(world)
 
-    def _sharded_model(self) -> Transformer:
-        model = on_meta(self.plan.model, self.config.precision, self.config.activation_checkpointing)
-        if self.config.compile:
-            for block in model.blocks:
-                block.compile()
-        shard(model, self.world, self.config.replicas)
-        materialise(model, self.config.seed, self.world.device)
-        return model
+    def _check_same(self, record: CheckpointRecord, saved: str) -> None:
+        check_same_data(record.data, self.plan.examples.identity(), saved)
+        self.changed = differences(record.config, plain(self.config))
+        model = self.plan.phase(record.step).model
+        if record.model != model:
+            names = ", ".join(differences(plain(record.model), plain(model)))
+            raise ConfigError(f"model ({names}) is not that of {saved}; train into another folder (to), or --force")
 
-    def _restore(self, folder: str) -> None:
-        record = checkpoint.read_record(folder)
-        check_same_data(record.data, self.plan.loader.identity(), folder)
-        changed = differences(record.config, plain(self.config))
-        if record.model != self.plan.model:
-            names = ", ".join(differences(plain(record.model), plain(self.plan.model)))
-            raise ConfigError(f"model ({names}) is not that of {folder}; train into another folder (to), or --force")
-        checkpoint.load(folder, checkpoint.training_state(self.model, self.optimizer), self.world)
-        self.step = self.resumed_step = record.step
-        self.position = record.instances
-        self.saved, self.changed = folder, changed
+    def _check_ranks(self) -> None:
+        for phase in self.plan.phases:
+            if phase.global_batch_size % self.world.size:
+                batch = f"global_batch_size {phase.global_batch_size}"
+                raise ConfigError(f"{batch} is no multiple of the {self.world.size} ranks")
+        if self.world.size % self.config.replicas:
+            raise ConfigError(f"replicas {self.config.replicas} do not divide the {self.world.size} ranks")
 
     def train(self) -> TrainResult | None:
         """Run the steps that are left."""
         self._announce()
-        metrics = MetricsFile(self.config.to, self.step) if self.world.first else None
-        size, world = self.config.global_batch_size, self.world
-        batches = self.plan.loader.batches(self.position, size, world.rank, world.size)
+        writers = Writers(self.config.to, self.config.log, self.at.step) if self.world.first else None
+        if self.world.first:
+            self.quarantine.forget_after(self.at.step)
+        feed = Feed(self.plan, self.world)
         try:
-            while self.step < self.plan.steps and self._train_step(batches, metrics):
-                if self.step % self.config.checkpoint.every_steps == 0:
-                    self._save()
+            while self.at.step < self.plan.steps and self._train_step(feed, writers):
+                self.saver.hear(self._tell_saved)
+            if self.at.step > self.saved_step:
+                self._save()
+            self.saver.wait()
+            self.saver.hear(self._tell_saved)
         finally:
-            batches.close()
-            if metrics is not None:
-                metrics.close()
-        if self.saved is None or self.step > checkpoint.read_record(self.saved).step:
-            self._save()
+            feed.close()
+            self.saver.close()
+            if writers is not None:
+                writers.close()
         return self._result() if self.world.first else None
 
-    def _train_step(self, batches: Iterator[tuple[Batch, float]], metrics: MetricsFile | None) -> bool:
+    def _train_step(self, feed: Feed, writers: Writers | None) -> bool:
         """One update; False, and none, if any rank was asked to stop."""
-        start = perf_counter()
-        batch, waited = next(batches)
-        counted = (batch.labels != IGNORED).sum().item()
-        sums = torch.tensor([counted, self.stop.signal is not None], dtype=torch.int64, device=self.world.device)
-        labels, stops = self.world.add_up(sums).tolist()
+        start, step = perf_counter(), self.at.step + 1
+        self._enter(self.plan.phase(step))
+        rows, waited = feed.take(self.at)
+        weight, stops = self.world.agree(step, [self.objective.weight(rows), self.stop.signal is not None])
         if stops:
             self.stop.signal = self.stop.signal or "a signal to another rank"
             return False
-        rate = learning_rate(self.config.schedule, self.config.optimizer.learning_rate, self.step + 1, self.plan.steps)
-        loss = self._gradients(batch, max(labels, 1))
-        norm = self._update(loss, rate)
-        self.step += 1
-        self.position += self.config.global_batch_size
-        is_told = self.sources is not None and self.step % self.config.source_loss_every == 0
-        sources = self.sources.report() if self.sources is not None and is_told else None
-        if metrics is not None:
-            line = self._line(loss, rate, norm, perf_counter() - start, waited, sources)
-            metrics.append(line)
+        rate = self.phase.rate(step)
+        loss = self._gradients(rows, Whole(max(weight, 1), self.phase.global_batch_size))
+        norm = gradient_norm(self.parameters)
+        skipped = self.guard.judge(step, loss, norm.item())
+        if skipped is None:
+            self._update(norm, rate)
+        elif self.quarantine.skip(self.at, self.phase, skipped, self.listen):
+            feed.forget()
+        self.optimizer.zero_grad()
+        self.at = self.plan.after(self.at)
+        report = self.objective.report(step)
+        if writers is not None:
+            update = Update(self.at, loss, rate, norm.item(), perf_counter() - start, waited, skipped)
+            line = self.meter.line(self.phase, update, report)
+            writers.append(line)
             self.listen(line)
+        if skipped is None and self.at.step - self.saved_step >= self._until_due():
+            self._save()
         return True
 
-    def _line(
-        self,
-        loss: float,
-        rate: float,
-        norm: float,
-        seconds: float,
-        waited: float,
-        sources: dict[str, SourceLoss] | None,
-    ) -> StepMetrics:
-        speed = self.config.global_batch_size * self.config.sequence_length / seconds
-        used = None if self.peak is None else speed / (self.peak * self.world.size)
-        return StepMetrics(
-            step=self.step,
-            tokens=self.position * self.config.sequence_length,
-            loss=loss,
-            lr=rate,
-            grad_norm=norm,
-            tokens_per_second=speed,
-            data_wait_seconds=waited,
-            mfu=None if used is None else used * self.flops.nominal,
-            mfu_executed=None if used is None else used * self.flops.executed,
-            memory_bytes=peak_memory(self.world.device),
-            sources=sources,
-        )
+    def _until_due(self) -> int:
+        """How many steps after the last checkpoint the next one is due: at the next multiple of `every_steps`."""
+        every, saved = self.config.checkpoint.every_steps, max(self.saved_step, 0)
+        return (saved // every + 1) * every - self.saved_step
 
-    def _gradients(self, batch: Batch, labels: int) -> float:
+    def _enter(self, phase: Phase) -> None:
+        if phase is not self.phase:
+            self.phase = phase
+            self.model.turn_as(phase.model)
+
+    def _gradients(self, rows: Any, whole: Whole) -> float:
         """Accumulate the gradient of the step's loss over micro-batches; the loss."""
-        micro = self.config.micro_batch_size or len(batch.inputs)
-        starts = range(0, len(batch.inputs), micro)
+        micro = self.phase.micro_batch_size or rows.row_count
+        starts = range(0, rows.row_count, micro)
         total = torch.zeros((), dtype=torch.float64, device=self.world.device)
         for start in starts:
             reduce_gradients(self.model, last=start == starts[-1])
-            loss, extra = self._loss(batch.rows(start, start + micro), labels)
-            (loss if extra is None else loss + extra).backward()
-            total += loss.detach()
+            mean, extra = self.objective.loss(self.model, rows.rows(start, start + micro), whole)
+            (mean if extra is None else mean + extra).backward()
+            total += mean.detach()
         return self.world.add_up(total).item()
 
-    def _loss(self, batch: Batch, counted: int) -> tuple[Tensor, Tensor | None]:
-        """This part's share of the step's loss, and of what is trained on besides."""
-        device = self.world.device
-        documents = None if batch.documents is None else batch.documents.to(device)
-        logits, labels = self.model(batch.inputs.to(device), documents), batch.labels.to(device)
-        losses, routing = token_losses(logits, labels), self.model.routing_loss
-        if self.sources is not None and batch.sources is not None:
-            self.sources.add(losses, labels != IGNORED, batch.sources.to(device), batch.again.to(device))
-        loss = losses.sum() / counted
-        extra = None if routing is None else routing / self.config.global_batch_size
-        if self.config.z_loss:
-            z = self.config.z_loss * summed_z_loss(logits, labels) / counted
-            extra = z if extra is None else extra + z
-        return loss, extra
-
-    def _update(self, loss: float, rate: float) -> float:
-        """Clip and apply the gradient; its norm. A loss or a gradient that is not finite is an error before that."""
-        norm = gradient_norm(self.parameters)
-        number = norm.item()
-        if not (math.isfinite(loss) and math.isfinite(number)):
-            raise TaskError(
-                f"step {self.step + 1}: loss {loss}, gradient norm {number}; the weights were not updated. The last "
-                f"checkpoint is {self.saved or 'none'}. Lower optimizer.learning_rate, or look at the step's data"
-            )
-        limit = max_grad_norm(self.config.optimizer, self.step + 1)
+    def _update(self, norm: torch.Tensor, rate: float) -> None:
+        """Clip and apply the gradient."""
+        limit = max_grad_norm(self.config.optimizer, self.at.step + 1)
         if limit is not None:
             torch.nn.utils.clip_grads_with_norm_(self.parameters, limit, norm)
         set_learning_rate(self.optimizer, rate)
         self.optimizer.step()
-        self.optimizer.zero_grad()
-        return number
 
     def _save(self) -> None:
+        examples = self.plan.examples
+        data = examples.identity()
+        begun = self.plan.begun(self.at)
+        if "mixtures" in data:
+            data["mixtures"] = data["mixtures"][: len(begun)]
         record = CheckpointRecord(
-            step=self.step,
-            instances=self.position,
-            tokens=self.position * self.config.sequence_length,
-            data=self.plan.loader.identity(),
-            model=self.plan.model,
+            step=self.at.step,
+            tokens=self.at.tokens,
+            begun=begun,
+            data=data,
+            model=self.phase.model,
             config=plain(self.config),
+            guard=self.guard.state,
+            excluded=self.quarantine.excluded,
+            lineage=examples.lineage() if isinstance(examples, Traceable) else {},
         )
-        state = checkpoint.training_state(self.model, self.optimizer)
-        self.saved = checkpoint.save(self.config.to, record, state, self.world, self.config.checkpoint.keep_last)
+        self.saver.save(record, checkpoint.training_state(self.model, self.optimizer))
+        self.saved_step = self.at.step
+
+    def _tell_saved(self, folder: str) -> None:
         if self.world.first:
-            self.listen(CheckpointSaved(step=self.step, path=self.saved))
+            self.listen(CheckpointSaved(step=checkpoint.step_of(folder), path=folder))
 
     def _announce(self) -> None:
         if self.world.first:
             self.listen(
                 RunStarted(
                     to=self.config.to,
-                    step=self.step,
+                    step=self.at.step,
                     world_size=self.world.size,
                     device=self.world.device.type,
                     changed=self.changed,
-                    **self.plan.facts(self.config),
+                    **self.plan.facts(),
                 )
             )
 
@@ -268,26 +273,13 @@ class _Run:
         lines = read_metrics(self.config.to)
         return TrainResult(
             to=self.config.to,
-            step=self.step,
+            step=self.at.step,
             steps=self.plan.steps,
-            tokens=self.position * self.config.sequence_length,
+            tokens=self.at.tokens,
             parameters=self.plan.parameters,
             first_loss=lines[0].loss if lines else math.nan,
             last_loss=lines[-1].loss if lines else math.nan,
-            checkpoint=self.saved or "",
-            trained_steps=self.step - self.resumed_step,
+            checkpoint=self.saver.saved or "",
+            trained_steps=self.at.step - self.began.step,
             signal=self.stop.signal,
         )
-
-
-def token_losses(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of each label in nats [rows, S], 0 where it does not count; computed in float32 or better."""
-    exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    flat = F.cross_entropy(exact.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="none")
-    return flat.view_as(labels)
-
-
-def summed_z_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """logsumexp(logits)^2, summed over the labels that count; computed in float32 or better."""
-    exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    return (exact.logsumexp(dim=-1).square() * (labels != IGNORED)).sum()

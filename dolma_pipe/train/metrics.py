@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import TextIO
 
 import msgspec
 
 from dolma_pipe import storage
+from dolma_pipe.train.documents import Traced
 from dolma_pipe.train.sources import SourceLoss
 
 
@@ -16,11 +17,14 @@ class StepMetrics(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
     `tokens_per_second` is over all ranks and includes the wait for data, which is `data_wait_seconds` of this rank.
     `mfu` is the share of the devices' peak that the model's operations take, as the field counts them; of those that
-    causality and windows leave, `mfu_executed`. `memory_bytes` is the most that tensors took on this rank so far.
+    causality, windows and documents leave, `mfu_executed`. `memory_bytes` is the most that tensors took on this rank so
+    far. `skipped` says why the update was not made.
     """
 
     step: int
     tokens: int
+    sequence_length: int
+    batch_size: int
     loss: float
     lr: float
     grad_norm: float
@@ -29,6 +33,8 @@ class StepMetrics(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     mfu: float | None = None
     mfu_executed: float | None = None
     memory_bytes: int | None = None
+    skipped: str | None = None
+    measures: dict[str, float] | None = None
     sources: dict[str, SourceLoss] | None = None
 
 
@@ -46,6 +52,7 @@ class RunStarted(msgspec.Struct, frozen=True, kw_only=True):
     world_size: int
     device: str
     passes: dict[str, float]
+    phases: dict[str, int]
     changed: list[str]
 
 
@@ -54,25 +61,18 @@ class CheckpointSaved(msgspec.Struct, frozen=True, kw_only=True):
     path: str
 
 
-Event = RunStarted | StepMetrics | CheckpointSaved
+class StepSkipped(msgspec.Struct, frozen=True, kw_only=True):
+    """A step whose gradient was not applied; `documents` were in its batch, and are `quarantined` if they are not
+    shown again."""
+
+    step: int
+    reason: str
+    documents: list[Traced]
+    quarantined: bool
+
+
+Event = RunStarted | StepMetrics | StepSkipped | CheckpointSaved
 Listener = Callable[[Event], None]
-
-
-class MetricsFile:
-    """Appends to `metrics.jsonl`, from which lines after `step` are removed first: those steps run again."""
-
-    def __init__(self, run: str, step: int) -> None:
-        path = metrics_path(run)
-        kept = [line for line in read_metrics(run) if line.step <= step]
-        storage.write_bytes(path, b"".join(msgspec.json.encode(line) + b"\n" for line in kept))
-        self._stream: TextIO = open(storage.local_path(path), "a", encoding="utf-8")  # noqa: SIM115
-
-    def append(self, metrics: StepMetrics) -> None:
-        self._stream.write(msgspec.json.encode(metrics).decode() + "\n")
-        self._stream.flush()
-
-    def close(self) -> None:
-        self._stream.close()
 
 
 def metrics_path(run: str) -> str:
@@ -80,9 +80,25 @@ def metrics_path(run: str) -> str:
 
 
 def read_metrics(run: str) -> list[StepMetrics]:
-    """The steps of a run so far; a last line that a crash cut short is left out."""
+    """The steps of a run so far; a last line that a crash cut short is left out.
+
+    JSON has no NaN and no infinity: a loss or a norm that is not finite is null in the file, and NaN here.
+    """
     if not storage.exists(metrics_path(run)):
         return []
     text = storage.read_bytes(metrics_path(run))
     lines = text[: text.rfind(b"\n") + 1].splitlines()
-    return [msgspec.json.decode(line, type=StepMetrics) for line in lines]
+    return [_read(line) for line in lines]
+
+
+def _read(line: bytes) -> StepMetrics:
+    try:
+        return msgspec.json.decode(line, type=StepMetrics)
+    except msgspec.ValidationError:
+        values = msgspec.json.decode(line)
+        missing = {name: math.nan for name in ("loss", "grad_norm") if values.get(name, math.nan) is None}
+        return msgspec.convert(values | missing, StepMetrics)
+
+
+def skipped_path(run: str) -> str:
+    return storage.join(run, "skipped.jsonl")

@@ -11,10 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dolma_pipe.train.architecture import ModelConfig
-from dolma_pipe.train.attention import Attention, Cache, LayerCache, Rotary, Turns, attention_mask
+from dolma_pipe.train.attention import Attention, Cache, LayerCache, attention_mask
 from dolma_pipe.train.feedforward import Experts, FeedForward, balance_loss, router_z_loss
 from dolma_pipe.train.layers import Embedding, LayerNorm, Linear, Norm, RmsNorm
 from dolma_pipe.train.recompute import Recompute, run
+from dolma_pipe.train.rotary import Rotary, Turns
 
 
 def make_norm(config: ModelConfig) -> Norm:
@@ -71,10 +72,15 @@ class Transformer(nn.Module):
         self.compute_dtype = compute_dtype
         self.routing_loss: Tensor | None = None
         self.embedding = Embedding(config.padded_vocab_size, config.d_model)
-        self.rotary = Rotary(config.head, config.rope_theta)
+        self.rotary = Rotary(config.head, config.rope_theta, config.rope_scaling)
         self.blocks = nn.ModuleList(Block(config, number, recompute) for number in range(config.n_layers))
         self.norm = make_norm(config)
         self.unembedding = None if config.tie_embeddings else Linear(config.d_model, config.padded_vocab_size)
+
+    def turn_as(self, config: ModelConfig) -> None:
+        """Take the rotary positions of another configuration of this model."""
+        self.config = config
+        self.rotary = Rotary(config.head, config.rope_theta, config.rope_scaling)
 
     def forward(self, ids: Tensor, documents: Tensor | None = None, cache: Cache | None = None) -> Tensor:
         """`documents` [batch, length] keeps attention within documents; a `cache` is of the positions before."""

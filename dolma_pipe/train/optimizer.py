@@ -42,19 +42,31 @@ def prepare_state(optimizer: torch.optim.AdamW) -> None:
 
 
 def learning_rate(config: ScheduleConfig, peak: float, step: int, steps: int) -> float:
-    """The rate of update `step`, counted from 1 as OLMo does, of a run of `steps`.
+    """The rate of update `step`, counted from 1 as OLMo does, of a schedule over `steps`.
 
-    Warm-up: linear from `warmup_start_fraction` of the peak. Then, with t of T steps gone since warm-up and the
-    final rate f: cosine f + (peak - f)(1 + cos(pi t/T))/2, or linear peak - (peak - f) t/T.
+    Warm-up: linear from `warmup_start_fraction` of the peak. Then, with t of T steps of decay gone and the final rate
+    f: cosine f + (peak - f)(1 + cos(pi t/T))/2, linear peak - (peak - f) t/T, sqrt peak - (peak - f) sqrt(t/T).
     """
     if step < config.warmup_steps:
         start = config.warmup_start_fraction * peak
         return start + (peak - start) * step / config.warmup_steps
-    final = config.final_fraction * peak
+    if config.decay == "constant":
+        return peak
+    if config.decay == "inverse_sqrt":
+        return peak * math.sqrt(max(config.warmup_steps, 1) / max(step, 1))
+    final = (0.1 if config.final_fraction is None else config.final_fraction) * peak
     decay_steps = steps - config.warmup_steps
-    gone = min(1.0, (step - config.warmup_steps) / decay_steps) if decay_steps else 1.0
-    falling = (1 + math.cos(math.pi * gone)) / 2 if config.decay == "cosine" else 1 - gone
-    return final + (peak - final) * falling
+    if config.decay_fraction is not None:
+        decay_steps = round(config.decay_fraction * steps)
+    gone = min(1.0, max(0.0, (step - steps + decay_steps) / decay_steps)) if decay_steps else 1.0
+    return final + (peak - final) * _left(config.decay, gone)
+
+
+def _left(decay: str, gone: float) -> float:
+    """What is left of a decay from 1 to 0."""
+    if decay == "cosine":
+        return (1 + math.cos(math.pi * gone)) / 2
+    return 1 - (math.sqrt(gone) if decay == "sqrt" else gone)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -8,17 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from time import monotonic, sleep
 from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.rendezvous import rendezvous
 
 from dolma_pipe.errors import ConfigError, TaskError
 from dolma_pipe.train.model import Transformer
+
+POLL_SECONDS, GIVE_UP_SECONDS = 0.2, 5.0
+"""Ranks that have waited in vain find out from each other, for so long, which one they waited for."""
 
 
 class World(NamedTuple):
@@ -27,6 +34,8 @@ class World(NamedTuple):
     rank: int
     size: int
     device: torch.device
+    timeout_seconds: int = 600
+    store: Store | None = None
 
     @property
     def first(self) -> bool:
@@ -39,6 +48,38 @@ class World(NamedTuple):
             dist.all_reduce(values, op=dist.ReduceOp.SUM)
         return values
 
+    def agree(self, step: int, values: Sequence[int]) -> list[int]:
+        """The sums over all ranks, at the beginning of a step; through memory, so that no device is waited for.
+
+        A rank that does not come within `timeout_seconds` is named in a `TaskError`.
+        """
+        sums = torch.tensor(values, dtype=torch.int64)
+        if self.size > 1:
+            start = monotonic()
+            try:
+                dist.all_reduce(sums, op=dist.ReduceOp.SUM)
+            except RuntimeError as error:
+                if monotonic() - start < self.timeout_seconds:
+                    raise
+                raise TaskError(self._who_is_missing(step)) from error
+        return sums.tolist()
+
+    def _who_is_missing(self, step: int) -> str:
+        store, keys = self.store, [f"waits/{step}/{rank}" for rank in range(self.size)]
+        if store is None:
+            return f"step {step}: another rank did not come within {self.timeout_seconds} s"
+        store.set(keys[self.rank], "")
+        end = monotonic() + GIVE_UP_SECONDS
+        missing = list(range(self.size))
+        while missing and monotonic() < end:
+            sleep(POLL_SECONDS)
+            missing = [rank for rank in missing if not store.check([keys[rank]])]
+        who = ", ".join(map(str, missing)) or "a connection between them"
+        return (
+            f"step {step}: rank {who} of {self.size} did not come within {self.timeout_seconds} s "
+            "(rank_timeout_seconds); run again to go on from the last checkpoint"
+        )
+
     def wait(self) -> None:
         """Until every rank is here."""
         if self.size > 1:
@@ -46,7 +87,7 @@ class World(NamedTuple):
 
 
 @contextlib.contextmanager
-def join_world(device: str) -> Iterator[World]:
+def join_world(device: str, timeout_seconds: int = 600) -> Iterator[World]:
     """Take part in the run that `torchrun` started (or be all of it); `device` is auto, cpu or cuda."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     chosen = choose_device(device)
@@ -54,10 +95,9 @@ def join_world(device: str) -> Iterator[World]:
         yield World(0, 1, chosen)
         return
     ours = not dist.is_initialized()
-    if ours:
-        dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    store = _meet(chosen, timeout_seconds) if ours else None
     try:
-        yield World(dist.get_rank(), size, chosen)
+        yield World(dist.get_rank(), size, chosen, timeout_seconds, store)
     except RuntimeError as error:
         if isinstance(error, dist.DistError) or "gloo" in str(error):
             reason = str(error).splitlines()[0]
@@ -66,6 +106,21 @@ def join_world(device: str) -> Iterator[World]:
     finally:
         if ours:
             dist.destroy_process_group()
+
+
+def _meet(device: torch.device, timeout_seconds: int) -> Store:
+    """Start the process group; the store through which its ranks found each other.
+
+    After an elastic restart torchrun's store still holds the addresses of the ranks that are gone, so each attempt
+    has its own part of it.
+    """
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    shared, rank, size = next(rendezvous("env://"))
+    store = PrefixStore(f"attempt-{attempt}-of-{size}", shared)
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    timeout = timedelta(seconds=timeout_seconds)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=timeout)
+    return store
 
 
 def choose_device(name: str) -> torch.device:

@@ -1,58 +1,125 @@
-"""What a training configuration comes to: its data, its model, its length; known before any work."""
+"""What a training configuration comes to: its data, its model, its phases and their length; known before any work."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from dolma_pipe.errors import ConfigError
 from dolma_pipe.train.architecture import ModelConfig
-from dolma_pipe.train.config import TrainConfig
+from dolma_pipe.train.config import PhaseConfig, RunConfig, TrainConfig
 from dolma_pipe.train.data import Loader
+from dolma_pipe.train.language_modelling import LanguageModelling
 from dolma_pipe.train.model import on_meta, parameter_count
+from dolma_pipe.train.objective import Examples, Objective
+from dolma_pipe.train.parallel import World
+from dolma_pipe.train.phases import START, Bounds, Phase, Position, Progress, bounds, phases_of
 from dolma_pipe.train.start import architecture_of
 from dolma_pipe.types import Plain
 
 
 class Plan(NamedTuple):
-    """What a configuration comes to, known before any work."""
+    """What a configuration comes to.
 
-    loader: Loader
-    model: ModelConfig
-    steps: int
-    parameters: int
+    `objective` is made once the ranks are there; `passes` says how often each part of the data is seen in all.
+    """
 
-    def facts(self, config: TrainConfig) -> dict[str, Plain]:
-        instances = self.steps * config.global_batch_size
-        passes = zip(self.loader.sources, self.loader.order.passes(instances), strict=True)
+    phases: list[Phase]
+    examples: Examples
+    objective: Callable[[World], Objective]
+    passes: dict[str, float]
+
+    @property
+    def model(self) -> ModelConfig:
+        """The model that the run begins with; later phases may turn its positions otherwise."""
+        return self.phases[0].model
+
+    @property
+    def parameters(self) -> int:
+        return parameter_count(on_meta(self.model))
+
+    @property
+    def steps(self) -> int:
+        return self.phases[-1].last_step
+
+    def phase(self, step: int) -> Phase:
+        """The phase of update `step`, counted from 1; of one beyond the end, the last."""
+        return next((phase for phase in self.phases if step <= phase.last_step), self.phases[-1])
+
+    def after(self, at: Position) -> Position:
+        """Where the run stands one update later."""
+        return Position(at.step + 1, at.tokens + self.phase(at.step + 1).tokens_per_step)
+
+    def begun(self, at: Position) -> list[Position]:
+        """Where each phase began that a run which stands here has entered."""
+        return [phase.begin for number, phase in enumerate(self.phases) if not number or phase.begin.step < at.step]
+
+    def facts(self) -> dict[str, Plain]:
         return {
             "steps": self.steps,
             "parameters": self.parameters,
-            "tokens_per_step": config.global_batch_size * config.sequence_length,
-            "passes": {source.tokens: round(count, 4) for source, count in passes},
+            "tokens_per_step": self.phases[0].tokens_per_step,
+            "passes": {name: round(count, 4) for name, count in self.passes.items()},
+            "phases": {phase.name: phase.steps for phase in self.phases} if len(self.phases) > 1 else {},
         }
 
 
-def make_plan(config: TrainConfig) -> Plan:
-    """Open the data and size the model and the run; errors are those that `train` would raise."""
+def make_plan(config: TrainConfig, done: Progress | None = None) -> Plan:
+    """Open the data and size the model and the run, which may have come as far as `done`; errors are `train`'s."""
     config.check()
+    stretches = config.stretches()
+    if done is not None and len(done.begun) > len(stretches):
+        raise ConfigError(f"phases: the run is in its phase {len(done.begun)}, but there are {len(stretches)}")
+    longest = config.chunk_length or max(stretch.sequence_length or 0 for stretch in stretches)
     loader = Loader(
-        config.data, config.sequence_length, config.seed, config.within_documents, config.source_loss_every > 0
+        stretches[0].data or [], longest, config.seed, config.within_documents, config.source_loss_every > 0
     )
+    found = _pretraining_bounds(stretches, loader, done)
+    _check_packing(loader, {stretch.sequence_length or longest for stretch in stretches})
     model = architecture_of(config).with_vocabulary(loader.vocab_size)
-    return Plan(loader, model, _steps(config, loader.order.total), parameter_count(on_meta(model)))
+    return Plan(
+        phases=phases_of(config, stretches, found, model),
+        examples=loader,
+        objective=lambda world: LanguageModelling(config, loader.source_names, world),
+        passes=loader.passes(-(-found[-1].end.tokens // longest)),
+    )
 
 
-def _steps(config: TrainConfig, total: int | None) -> int:
-    tokens = config.global_batch_size * config.sequence_length
-    if config.steps is not None:
-        steps = config.steps
-    elif config.tokens is not None:
-        steps = -(-config.tokens // tokens)
-    else:
-        steps = -(-(total or 0) // config.global_batch_size)
-    if total is not None and (steps - 1) * config.global_batch_size >= total:
-        last = -(-total // config.global_batch_size)
-        raise ConfigError(f"data: the epochs given last for {last} steps, not {steps}; train less or give more epochs")
-    if config.schedule.warmup_steps >= steps:
-        raise ConfigError(f"schedule.warmup_steps is {config.schedule.warmup_steps}, but the run has {steps} steps")
-    return steps
+def _pretraining_bounds(stretches: list[PhaseConfig], loader: Loader, done: Progress | None) -> list[Bounds]:
+    """Of each phase, while the loader learns of its mixture: an instance that a phase has begun, it ends."""
+    found: list[Bounds] = []
+    longest = loader.sequence_length
+    for number, stretch in enumerate(stretches):
+        before = found[-1].end if found else START
+        begin = done.begun[number] if done is not None and number < len(done.begun) else before
+        first = -(-begin.tokens // longest)
+        mixture = loader.add(stretch.data or [], first) if number else loader.mixtures[0]
+        total = mixture.order.total
+        extent = None if total is None else (first + total) * longest
+        found.append(bounds(stretch, number, before, done, longest, extent))
+    return found
+
+
+def _check_packing(loader: Loader, lengths: set[int]) -> None:
+    """Sequences into which documents were fitted are read as they are, or not at all."""
+    for chunks in loader.folders:
+        packing = chunks.tokens.manifest.packing
+        if packing is not None and packing.method == "best-fit" and lengths != set(packing.sequence_lengths):
+            packed, asked = (" and ".join(map(str, sorted(one))) for one in (packing.sequence_lengths, lengths))
+            raise ConfigError(
+                f"{chunks.folder}: documents were fitted into sequences of {packed}, which cannot be cut into, or "
+                f"joined to, a sequence_length of {asked}; train at {packed}, or tokenize without best-fit packing"
+            )
+
+
+def one_phase(config: RunConfig, model: ModelConfig, rows: int | None, done: Progress | None = None) -> list[Phase]:
+    """The phase of a run over `rows` examples (None: as many as its steps take); `model` has its vocabulary."""
+    stretch = PhaseConfig(
+        steps=config.steps,
+        sequence_length=config.sequence_length,
+        global_batch_size=config.global_batch_size,
+        micro_batch_size=config.micro_batch_size,
+    )
+    extent = None if rows is None else rows * config.sequence_length
+    found = bounds(stretch, 0, START, done, config.sequence_length, extent)
+    return phases_of(config, [stretch], [found], model)

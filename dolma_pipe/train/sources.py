@@ -79,9 +79,13 @@ class SourceLosses:
         self._sums = torch.zeros(2, 2 * len(names.names), dtype=torch.float64, device=world.device)
 
     def add(self, losses: Tensor, counted: Tensor, sources: Tensor, again: Tensor) -> None:
-        """`losses`, `counted` (which labels count) and `sources` are [rows, S]; `again` [rows]: on a later pass."""
+        """`losses`, `counted` (which labels count) and `sources` are [rows, S]; `again` [rows]: on a later pass.
+
+        A loss that is not finite is left out: its step is skipped, and it would be all that is told of its source.
+        """
+        losses, counted = losses.detach().nan_to_num(0.0, 0.0, 0.0), counted & losses.isfinite()
         slots = (sources + again[:, None] * len(self._names.names)).flatten()
-        values = torch.stack((losses.detach().flatten(), counted.flatten())).to(torch.float64)
+        values = torch.stack((losses.flatten(), counted.flatten())).to(torch.float64)
         self._sums.index_add_(1, slots.to(self._sums.device), values)
 
     def report(self) -> dict[str, SourceLoss]:

@@ -10,7 +10,7 @@ from dolma_pipe import storage
 from dolma_pipe.errors import ConfigError
 from dolma_pipe.train import checkpoint, huggingface
 from dolma_pipe.train.architecture import ModelConfig
-from dolma_pipe.train.config import TrainConfig, differences, plain
+from dolma_pipe.train.config import RunConfig, differences, plain
 from dolma_pipe.train.initialisation import fill
 from dolma_pipe.train.model import Transformer
 from dolma_pipe.train.parallel import World
@@ -20,9 +20,11 @@ def is_hugging_face(folder: str) -> bool:
     return storage.is_file(storage.join(folder, "config.json"))
 
 
-def architecture_of(config: TrainConfig) -> ModelConfig:
+def architecture_of(config: RunConfig) -> ModelConfig:
     """The model that a run trains: the configuration's, or the one that it starts from; both must agree."""
     if config.start is None:
+        if config.model is None and config.branch is not None:
+            return _stored(config.branch)
         return config.architecture()
     found = _stored(config.start)
     if config.model is not None:

@@ -27,11 +27,13 @@ from dolma_pipe.kernels import (
     minhash,
     ngrams,
     overlap,
+    packing,
     passages,
     periods,
     ranges,
     scenes,
     stars,
+    tokens,
     utf8,
     winnowing,
 )  # fmt: skip
@@ -239,6 +241,22 @@ def run(batch: Batch) -> None:
     run_views(batch)
 
 
+def run_tokens(generator: random.Random) -> None:
+    """Documents of random ids in random segments, closed, copied and packed."""
+    sizes = [generator.randrange(9) for _ in range(generator.randrange(1, 12))]
+    offsets = np.cumsum([0, *sizes])
+    ids = np.array([generator.randrange(1, 99) for _ in range(sum(sizes))], np.uint32)
+    closed = np.empty(len(ids) + 2 * len(sizes), np.uint16)
+    assert tokens.close_documents(ids, offsets, 7, 0, closed) == -1
+    documents = np.cumsum([0, *(generator.randrange(2) for _ in sizes[1:])])
+    heads = np.array([[generator.choice((-1, 3)) for _ in range(2)] for _ in sizes])
+    out = np.empty(len(ids) + int((heads >= 0).sum()) + 2 * (int(documents[-1]) + 1), np.uint16)
+    forged, ends = tokens.close_segments(ids, offsets, heads, documents, 7, 0, out)
+    assert (forged, ends[-1], out[-1]) == (-1, len(out), 0)
+    tokens.scatter_ranges(closed.view(np.uint8), offsets[:-1], np.diff(offsets), out.view(np.uint8), offsets[:-1])
+    packing.best_fit(np.sort(np.array(sizes) + 1)[::-1].copy(), 9)
+
+
 def main() -> None:
     generator = random.Random(3)
     run(make_batch(plain.HARD_TEXTS))
@@ -248,6 +266,7 @@ def main() -> None:
     for _ in range(150):
         run_pii(generator)
         run_json(generator)
+        run_tokens(generator)
     broken = generator.randbytes(3000)
     sizes = np.array([0, *sorted(generator.choices(range(3000), k=300)), 3000])
     utf8.validate(np.frombuffer(broken, np.uint8), sizes)

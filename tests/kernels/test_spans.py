@@ -137,3 +137,17 @@ def test_spans_cut_between_code_points_of_emoji_and_combining_marks() -> None:
 def test_spans_below_the_least_score_are_left_alone() -> None:
     edit = Edit("s", "first", "-", min_score=0.5)
     assert apply(["abcd"], [[[(0, 1, 0.4), (2, 3, 0.5)]]], [edit]) == ["ab-d"]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(documents(), min_size=1, max_size=4))
+def test_every_edit_counts_its_spans_and_the_documents_that_have_some(found: list[tuple[str, Found]]) -> None:
+    marks = [pairs for _, pairs in found]
+    columns = [pa.array([spans(*row[index]) for row in marks], SPANS) for index in range(len(EDITS))]
+    struct = pa.StructArray.from_arrays(columns, names=[edit.field for edit in EDITS])
+    edited = Editor(EDITS).apply(make_batch([text for text, _ in found]), {"s": struct}, np.ones(len(found), np.bool_))
+    for index, edit in enumerate(EDITS):
+        filled = [sum(end > start for start, end in row[index]) for row in marks]
+        assert edited.spans[edit.name] == sum(filled)
+        assert edited.documents[edit.name] == sum(count > 0 for count in filled)
+    assert np.diff(edited.bounds).tolist() == [len(text.encode()) for text in edited.texts]

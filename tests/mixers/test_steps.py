@@ -76,7 +76,38 @@ def test_edit_puts_pseudonyms_of_the_kind_that_the_field_or_the_step_names() -> 
 def test_sample_and_split_take_one_amount() -> None:
     assert parts({"sample": {"rate": 0.5}}) == [mixer.Sample(epochs=0.5)]
     assert parts({"sample": {"share": 3, "max_epochs": 2}}) == [mixer.Sample(share=3.0, max_epochs=2.0)]
-    assert parts({"split": {"name": "held", "bytes": 5}}) == [mixer.Split("held", bytes=5)]
+    assert parts({"split": {"name": "held", "bytes": 5}}) == [mixer.Split("held", amount=mixer.Amount(5, "bytes"))]
+
+
+def test_amounts_are_in_one_unit() -> None:
+    assert parts({"limit": {"tokens": 5}}) == [mixer.Limit(mixer.Amount(5, "tokens"))]
+    assert parts({"split": {"name": "a", "documents": 9}}) == [mixer.Split("a", amount=mixer.Amount(9, "documents"))]
+
+
+def test_split_draws_groups_over_the_mix_unless_told() -> None:
+    (host,) = parts({"split": {"name": "a", "fraction": 0.1, "by": "host"}})
+    (cluster,) = parts({"split": {"name": "a", "fraction": 0.1, "by": "dedup_minhash", "scope": "source"}})
+    (domain,) = parts({"split": {"name": "a", "fraction": 0.1, "by": "url.registered_domain"}})
+    assert [(found.scope, found.attribute) for found in (host, cluster, domain)] == [
+        ("mix", None), ("source", ("dedup_minhash", "cluster")), ("mix", ("url", "registered_domain")),
+    ]  # fmt: skip
+
+
+def test_sample_takes_shares_of_what_there_is() -> None:
+    (found,) = parts({"sample": {"share": "available", "max_epochs": 4, "min_share": 0.1}})
+    assert found == mixer.Sample(share=1.0, max_epochs=4.0, is_proportional=True, min_share=0.1)
+
+
+def test_upsample_is_a_curve_or_a_table() -> None:
+    score = Expression("upsample: by", "q.score", "mix.yaml", "DOUBLE")
+    topic = Expression("upsample: group", "q.topic", "mix.yaml", "VARCHAR")
+    curve: Plain = {"by": "q.score", "group": "q.topic", "start": 0.5, "max_epochs": 6, "epochs": 2,
+                    "groups": {"math": 2, "web": 1}}  # fmt: skip
+    (found,) = parts({"upsample": curve})
+    how = mixer.Upsample(score, topic, start=0.5, max_epochs=6.0, shares=(("math", 2.0), ("web", 1.0)))
+    assert found == mixer.Sample(epochs=2.0, max_epochs=3.0, upsample=how)
+    (table,) = parts({"upsample": {"by": "q.score", "rates": {"5": 0.5, "1": 2}}})
+    assert table.upsample == mixer.Upsample(score, rates=((1.0, 2.0), (5.0, 0.5)))
 
 
 @pytest.mark.parametrize(("step", "message"), [
@@ -113,7 +144,14 @@ def test_sample_and_split_take_one_amount() -> None:
     ({"keep_after": {"min_characters": 0}}, "has no effect"),
     ({"split": {"name": "a/b", "fraction": 0.1}}, "cannot name a folder"),
     ({"split": {"name": "a", "fraction": 1.5}}, "not between 0 and 1"),
-    ({"split": {"name": "a"}}, "either 'fraction' or 'bytes'"),
+    ({"split": {"name": "a"}}, "either 'fraction', or one of 'documents', 'bytes' and 'tokens'"),
+    ({"split": {"name": "a", "fraction": 0.1, "scope": "mix"}}, "scope has no effect without 'by'"),
+    ({"split": {"name": "a", "bytes": 5, "tokens": 5}}, "give one of 'documents', 'bytes' and 'tokens'"),
+    ({"limit": {}}, "give one of 'documents', 'bytes' and 'tokens'"),
+    ({"limit": {"bytes": 0}}, "bytes: 0 holds nothing"),
+    ({"sample": {"share": "all"}}, "mix.yaml: sample: .*share"),
+    ({"sample": {"share": 1, "min_share": 0.1}}, "min_share has no effect without 'share: available'"),
+    ({"sample": {"share": "available", "min_share": 1}}, "min_share: 1.0 is not between 0 and 1"),
     ({"sample": {"rate": 2}}, "rate: 2.0 is not between 0 and 1"),
     ({"sample": {"epochs": 1}}, "has no effect"),
     ({"sample": {"epochs": 2, "max_epochs": 3}}, "max_epochs has no effect without 'share'"),

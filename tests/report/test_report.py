@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import yaml
 from hypothesis import given
@@ -18,8 +19,8 @@ from hypothesis import strategies as st
 from report_data import EMAIL, HOSTILE, IP, PHONE, RULES, make
 from typer.testing import CliRunner, Result
 
+from dolma_pipe.clauses import Clause, clauses
 from dolma_pipe.cli import app
-from dolma_pipe.report.clauses import Clause, clauses
 from dolma_pipe.report.excerpts import Mark, excerpt
 from dolma_pipe.report.fates import survival
 from dolma_pipe.report.histograms import histogram, scale_of
@@ -282,3 +283,43 @@ def test_a_histogram_counts_every_value(values: list[float], thresholds: list[fl
 
 def test_a_clause_is_its_comparison() -> None:
     assert Clause("x", ">", 2.0).holds(np.array([1.0, 2.0, 3.0])).tolist() == [False, False, True]
+
+
+def test_licences_that_documents_name_are_in_the_card(tmp_path: Path) -> None:
+    from handmade import encode_lines, store
+
+    def card_of(name: str, *licences: object) -> tuple[Any, str]:
+        rows = [
+            {"id": str(i), "text": f"text {i}", "metadata": {} if licence is None else {"license": licence}}
+            for i, licence in enumerate(licences)
+        ]
+        store(tmp_path / name / "documents/s.jsonl", encode_lines(rows))
+        assert report(tmp_path / name).exit_code == 0
+        text = (tmp_path / name / "DATA_CARD.md").read_text()
+        return yaml.safe_load(text.split("---")[1])["license"], text
+
+    assert card_of("none", None, None)[0] == "unknown"
+    assert "## Licences" not in card_of("none", None)[1]
+    assert card_of("one", "MIT", "mit")[0] == "mit"
+    found, text = card_of("some", "Apache-2.0", "Apache-2.0", "Apache-2.0", "My | own", "My | own", None)
+    assert found == ["apache-2.0", "other", "unknown"]
+    assert "| `My \\| own` | 2 |" in text
+
+
+def test_budget_and_upsampling_are_tables_of_the_page(tmp_path: Path) -> None:
+    from handmade import encode_lines, store
+    from mixes import measure, run_mix
+
+    rows = [{"id": str(i), "text": "x" * 50} for i in range(60)]
+    store(tmp_path / "data/documents/s.jsonl", encode_lines(rows))
+    measure(str(tmp_path / "data"), "size", {"n": pa.int32()}, [{"n": i} for i in range(60)])
+    step = {"upsample": {"by": "size.n", "start": 0.5, "max_epochs": 3, "share": 1, "buckets": 4}}
+    source = {"name": "web", "dataset": str(tmp_path / "data"), "attributes": ["size"], "steps": [step]}
+    run_mix(tmp_path / "out", source, budget={"bytes": 2000})
+    assert report(tmp_path / "out").exit_code == 0
+    tables = {table["title"]: table for table in facts_in((tmp_path / "out/report.html").read_text())["tables"]}
+    assert tables["Budget"]["rows"][0][:4] == ["web", "bytes", "2,000", "3,000"]
+    buckets = tables["Upsampled"]["rows"]
+    assert [bucket[5] for bucket in buckets] == ["15"] * 4
+    assert buckets[0][6] == "0"
+    assert sum(int(bucket[6]) for bucket in buckets) == 40

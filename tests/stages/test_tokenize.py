@@ -6,7 +6,6 @@ import itertools
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,60 +14,22 @@ import numpy as np
 import pytest
 from handmade import encode_lines, store, tree_of
 from tiny_tokenizers import EOS, grown, write_tokenizer
+from tokenizing import Make, bins, documents, encoded, rows, tokenize
 
 from dolma_pipe.errors import ConfigError, DataError
-from dolma_pipe.execution import Message, Summary, run_stage
+from dolma_pipe.execution import Message, run_stage
 from dolma_pipe.runners.local import Local
 from dolma_pipe.shards import encode_document
 from dolma_pipe.stages.tokenize import Tokenize, TokenizeConfig
-from dolma_pipe.stages.tokenize.order import Cutter
-from dolma_pipe.stages.tokenize.write import part_bytes
-from dolma_pipe.tokenizer import Tokenizer, identify, open_tokenizer
+from dolma_pipe.stages.tokenize.layout import Stream
+from dolma_pipe.stages.tokenize.order import ORDERED
+from dolma_pipe.stages.tokenize.write import byte_marks
 from dolma_pipe.tokens import TokenSet, verify
-
-Make = Callable[..., str]
-
-WORDS = ["the", "quick", "brown", "fox", "jumps", "lazy", "dogs", "é", "日本", "1234", "def", "x+1", "\n\n", "again"]
-
-
-def documents(count: int, name: str = "d", longest: int = 60) -> list[dict[str, str]]:
-    draw = np.random.default_rng(len(name) + count)
-    texts = [" ".join(draw.choice(WORDS, int(draw.integers(0, longest)))) for _ in range(count)]
-    return [{"id": f"{name}{number}", "text": text, "source": f"s{number % 3}"} for number, text in enumerate(texts)]
 
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> str:
     return write_tokenizer(tmp_path_factory.mktemp("tokenizer"))
-
-
-def tokenize(data: str | list[str], to: Path, tokenizer: str, workers: int = 1, **options: Any) -> Summary:
-    datasets = [data] if isinstance(data, str) else data
-    config = TokenizeConfig(datasets=datasets, to=str(to), tokenizer=tokenizer, **{"shard_tokens": 1000, **options})
-    return run_stage(Tokenize(config), Local(workers))
-
-
-def opened(tokenizer: str) -> Tokenizer:
-    return open_tokenizer(identify(tokenizer))
-
-
-def rows(to: Path) -> Iterator[tuple[dict[str, Any], list[int]]]:
-    """Every row of the tables, with its tokens."""
-    for shard in TokenSet.open(str(to)).shards:
-        start, mapped = 0, shard.map()
-        for row in shard.documents().to_pylist():
-            yield row, mapped[start : row["end"]].tolist()
-            start = row["end"]
-
-
-def bins(to: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(to.glob("*.bin"))}
-
-
-def encoded(tokenizer: str, text: str) -> list[int]:
-    from dolma_pipe.batch import make_batch
-
-    return opened(tokenizer).documents(make_batch([text]))[0].tolist()
 
 
 def test_every_document_is_there_once_with_its_origin(tmp_path: Path, make_dataset: Make, tokenizer: str) -> None:
@@ -147,6 +108,7 @@ def test_the_order_does_not_depend_on_how_much_is_merged_at_once(
     data = make_dataset({"a.jsonl": documents(70), "b.jsonl": documents(50, "e")})
     tokenize(data, tmp_path / "at once", tokenizer)
     monkeypatch.setattr("dolma_pipe.stages.tokenize.order.MERGED_AT_ONCE", 7)
+    monkeypatch.setattr("dolma_pipe.stages.tokenize.stage.SORTED_AT_ONCE", 1)
     monkeypatch.setattr("dolma_pipe.stages.tokenize.write.PIECE_TOKENS", 100)
     tokenize(data, tmp_path / "bit by bit", tokenizer)
     assert bins(tmp_path / "at once") == bins(tmp_path / "bit by bit")
@@ -185,8 +147,8 @@ def test_only_a_document_longer_than_a_shard_is_split(tmp_path: Path, make_datas
 
 def test_parts_weigh_what_their_tokens_do() -> None:
     weights = np.array([3, 1, 2, 4, 0])
-    assert [part_bytes(10, weights, 0, 2), part_bytes(10, weights, 2, 4), part_bytes(10, weights, 4, 5)] == [4, 6, 0]
-    assert [part_bytes(7, np.zeros(3, np.int64), i, i + 1) for i in range(3)] == [2, 2, 3]
+    assert byte_marks(10, weights).tolist() == [0, 3, 4, 6, 10, 10]
+    assert byte_marks(7, np.zeros(3, np.int64)).tolist() == [0, 2, 4, 7]
 
 
 @pytest.mark.parametrize("piece", [1, 3, 100])
@@ -195,13 +157,14 @@ def test_cuts_are_those_of_the_rule_told_plainly(piece: int) -> None:
     for target in (1, 4, 10, 15):
         for _ in range(60):
             lengths = draw.choice([1, 2, 3, 5, 9, 10, 11, 20, 35], int(draw.integers(1, 30)))
-            cutter = Cutter(target)
-            for start in range(0, len(lengths), piece):
-                cutter.add(lengths[start : start + piece])
-            begins = np.concatenate([[0], np.cumsum(lengths)])
-            assert [int(begins[document]) + skip for document, skip in cutter.starts] == plain_cuts(
-                begins.tolist(), target
-            )
+            stream, documents = Stream(target), np.zeros(len(lengths), ORDERED)
+            documents["tokens"] = lengths
+            found = [stream.add(documents[start : start + piece]) for start in range(0, len(lengths), piece)]
+            sizes = np.concatenate([pieces["tokens"] for placed in found for _, pieces in placed])
+            begins = np.concatenate([[0], np.cumsum(sizes)])
+            ends = np.concatenate([[0], np.cumsum(lengths)])
+            assert begins[stream.starts[0]].tolist() == plain_cuts(ends.tolist(), target)
+            assert begins[-1] == ends[-1]
 
 
 def plain_cuts(ends: list[int], target: int) -> list[int]:
@@ -354,6 +317,17 @@ def test_bad_lines_are_quarantined_and_counted(tmp_path: Path, make_dataset: Mak
     assert (summary.counts["documents"], summary.counts["bad_rows"]) == (20, 1)
     [quarantined] = (tmp_path / "tokens" / "_quarantine").rglob("*.jsonl")
     assert msgspec.json.decode(quarantined.read_bytes())["line"] == 21
+
+
+def test_escapes_of_surrogates_are_characters_in_pairs_and_bad_rows_alone(
+    tmp_path: Path, make_dataset: Make, tokenizer: str
+) -> None:
+    data = make_dataset({"a.jsonl": []})
+    lines = [rb'{"id": "pair", "text": "a \ud83d\ude00 b"}', rb'{"id": "alone", "text": "a \ud83d b"}']
+    store(Path(data) / "documents" / "a.jsonl", encode_lines(lines))
+    summary = tokenize(data, tmp_path / "tokens", tokenizer, max_bad_fraction=1.0)
+    assert [(row["id"], ids) for row, ids in rows(tmp_path / "tokens")] == [("pair", encoded(tokenizer, "a 😀 b"))]
+    assert summary.counts["bad_rows"] == 1
 
 
 def test_the_run_says_what_encodes(tmp_path: Path, make_dataset: Make, tokenizer: str) -> None:

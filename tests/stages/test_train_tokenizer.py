@@ -16,10 +16,10 @@ from dolma_pipe.errors import ConfigError, DataError
 from dolma_pipe.execution import Summary, run_stage
 from dolma_pipe.runners.local import Local
 from dolma_pipe.shards import DocumentReader
+from dolma_pipe.stages.text_sample import Sample
 from dolma_pipe.stages.tokenizer import (
     CUT,
     MASKS,
-    Sample,
     TokenizerConfig,
     TrainTokenizer,
     byte_letters,
@@ -28,6 +28,7 @@ from dolma_pipe.stages.tokenizer import (
     learn_reference,
     make_tokenizer,
 )
+from dolma_pipe.stages.tokenizer_comparison import compare
 from dolma_pipe.tokenizer import identify, open_tokenizer
 
 Make = Callable[..., str]
@@ -145,3 +146,49 @@ def test_nothing_is_printed(tmp_path: Path, make_dataset: Make, capfd: pytest.Ca
     text = " ".join(f"word{number}" for number in range(2000))
     train(make_dataset({"a.jsonl": [text]}), tmp_path, vocab_size=280)
     assert capfd.readouterr() == ("", "")
+
+
+def weighted(make_dataset: Make) -> str:
+    texts = [
+        {"id": f"{name}{i}", "text": f"{word} " * 40, "source": name}
+        for name, word in (("latin", "abcab"), ("greek", "αβγαβ"))
+        for i in range(20)
+    ]
+    return make_dataset({"a.jsonl": texts})
+
+
+def test_sources_are_sampled_by_their_weights(tmp_path: Path, make_dataset: Make) -> None:
+    data = weighted(make_dataset)
+    size = len("αβγαβ ".encode()) * 40
+    summary = train(data, tmp_path / "greek", weights={"greek": 1}, max_bytes=5 * size, vocab_size=268)
+    assert (summary.counts["used_documents"], summary.counts["used_bytes"]) == (5, 5 * size)
+    found = json.loads((tmp_path / "greek" / "tokenizer.json").read_bytes())["model"]["merges"]
+    assert not any("a" in left + right for left, right in found)
+    both = train(data, tmp_path / "both", weights={"greek": 3, "latin": 1}, max_bytes=4 * size, vocab_size=268)
+    assert both.counts["used_bytes"] == pytest.approx(4 * size, abs=size)
+
+
+def test_a_weight_for_no_source_is_refused(tmp_path: Path, make_dataset: Make) -> None:
+    with pytest.raises(ConfigError, match=r"weights: no document is of 'latni' \(sources: greek, latin\)"):
+        train(weighted(make_dataset), tmp_path / "out", weights={"latni": 1, "greek": 1})
+
+
+def test_tokenizers_are_compared_by_source_and_language(tmp_path: Path, make_dataset: Make) -> None:
+    english, german = "The quick brown fox jumps over the lazy dog again. ", "Der schnelle braune Fuchs springt. "
+    texts = {"english": english, "german": german}
+    rows = [{"id": f"{n}{i}", "text": text * 8, "source": n} for n, text in texts.items() for i in range(4)]
+    data = make_dataset({"a.jsonl": rows})
+    train(data, tmp_path / "small", vocab_size=270)
+    train(data, tmp_path / "large", vocab_size=300)
+    found = compare([data], [str(tmp_path / "small"), str(tmp_path / "large" / "tokenizer.json")])
+    by_name = {(row.kind, row.name): row for row in found}
+    expected = {("source", "english"), ("source", "german"), ("language", "en"), ("language", "de")}
+    assert expected <= {*by_name}
+    assert by_name["all", "all"].bytes == sum(len(row["text"].encode()) for row in rows)
+    assert by_name["source", "german"].documents == 4
+    for row in found:
+        small, large = row.bytes_per_token
+        assert 1 < small < large
+    opened = open_tokenizer(identify(str(tmp_path / "small")))
+    [batch] = DocumentReader(f"{data}/documents/a.jsonl")
+    assert by_name["all", "all"].tokens[0] == int(opened.count_tokens(batch).sum()) - len(batch)

@@ -44,9 +44,9 @@ def test_the_record_names_data_model_and_settings(make_config: MakeConfig) -> No
     config = make_config()
     train(config)
     record = checkpoint.read_record(checkpoint.find(config.to))
-    assert (record.step, record.instances, record.tokens) == (12, 96, 96 * 32)
+    assert (record.step, record.tokens) == (12, 96 * 32)
     assert record.data["tokenizer"] == "toy"
-    assert len(record.data["sources"][0]["manifest"]) == 32
+    assert len(record.data["mixtures"][0]["sources"][0]["manifest"]) == 32
     assert (record.model.vocab_size, record.model.padded_vocab_size) == (64, 128)
     assert record.config["optimizer"]["learning_rate"] == 1e-2
 

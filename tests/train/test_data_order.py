@@ -12,8 +12,10 @@ from token_folders import EOS, Row, random_tokens, stream_of, write_shards
 
 from dolma_pipe.errors import DataError
 from dolma_pipe.tokens import TokenSet
+from dolma_pipe.train.chunks import IGNORED
 from dolma_pipe.train.config import DataSource
-from dolma_pipe.train.data import BLOCK, IGNORED, Batch, Loader, Order
+from dolma_pipe.train.data import Batch, Loader
+from dolma_pipe.train.order import BLOCK, Order
 
 LENGTH = 32
 
@@ -56,16 +58,6 @@ def test_another_batch_size_keeps_the_order(tokens: str) -> None:
     loader = load(DataSource(tokens=tokens))
     small = [row for start in range(0, 24, 4) for row in loader.batch(start, 4).inputs.tolist()]
     assert small == [row for start in range(0, 24, 12) for row in loader.batch(start, 12).inputs.tolist()]
-
-
-def test_reading_ahead_changes_nothing(tokens: str) -> None:
-    loader = load(DataSource(tokens=tokens))
-    batches = loader.batches(8, 8, rank=1, world_size=2)
-    for start in (8, 16, 24):
-        batch, waited = next(batches)
-        assert (batch.inputs == loader.batch(start, 8, 1, 2).inputs).all()
-        assert waited >= 0
-    batches.close()
 
 
 def test_each_epoch_has_its_own_permutation_of_the_same_chunks(tokens: str) -> None:

@@ -12,7 +12,7 @@ from tiny_models import KINDS, LLAMA, OLMO, build
 
 from dolma_pipe.errors import ConfigError, DataError
 from dolma_pipe.train import huggingface
-from dolma_pipe.train.architecture import ExpertsConfig
+from dolma_pipe.train.architecture import ExpertsConfig, RopeScaling
 from dolma_pipe.train.model import Transformer
 
 
@@ -30,6 +30,26 @@ def test_logits_are_those_of_transformers_and_weights_come_back(name: str, tmp_p
     ours, theirs = model.state_dict(), back.state_dict()
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+@pytest.mark.parametrize(
+    "scaling",
+    [
+        RopeScaling(kind="linear", factor=2.0),
+        RopeScaling(kind="ntk", factor=4.0),
+        RopeScaling(kind="yarn", factor=4.0, original_length=16, beta_fast=8.0),
+        RopeScaling(kind="llama3", factor=4.0, original_length=16),
+    ],
+    ids=lambda scaling: scaling.kind,
+)
+def test_scaled_positions_are_those_of_transformers(scaling: RopeScaling, tmp_path: Path) -> None:
+    model = build(msgspec.structs.replace(LLAMA, rope_scaling=scaling))
+    folder = written(model, tmp_path / "hf")
+    assert huggingface.compare(model, folder) <= 1e-5
+    back = huggingface.read_model(folder)
+    ids = torch.arange(60)[None]
+    with torch.no_grad():
+        assert torch.allclose(back(ids), model(ids), atol=1e-6)
 
 
 def test_the_balancing_loss_of_one_sequence_is_mixtrals(tmp_path: Path) -> None:
@@ -62,7 +82,8 @@ def test_a_model_that_no_class_computes_is_refused() -> None:
     [
         ({"model_type": "gpt2"}, "model_type 'gpt2'"),
         ({"attention_bias": True}, "biases"),
-        ({"rope_parameters": {"rope_type": "yarn", "factor": 4.0}}, "scaled rotary"),
+        ({"rope_parameters": {"rope_type": "longrope", "factor": 4.0}}, "positions scaled like .*longrope"),
+        ({"rope_parameters": {"rope_type": "yarn", "factor": 4.0}}, "yarn needs original_length"),
     ],
 )
 def test_what_we_cannot_compute_is_refused(change: dict[str, Any], message: str) -> None:

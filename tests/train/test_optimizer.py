@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import pytest
 import torch
 
@@ -12,6 +15,7 @@ from dolma_pipe.train.model import on_meta
 from dolma_pipe.train.optimizer import build_optimizer, learning_rate, max_grad_norm
 
 COSINE = ScheduleConfig(decay="cosine", warmup_steps=10)
+WSD = ScheduleConfig(decay="linear", warmup_steps=10, decay_fraction=0.2, final_fraction=0.0)
 LINEAR = ScheduleConfig(decay="linear", warmup_steps=10, final_fraction=0.0)
 
 
@@ -28,10 +32,26 @@ LINEAR = ScheduleConfig(decay="linear", warmup_steps=10, final_fraction=0.0)
         (LINEAR, 110, 0.0),
         (ScheduleConfig(warmup_steps=10, warmup_start_fraction=0.0), 5, 0.5),
         (ScheduleConfig(final_fraction=1.0), 50, 1.0),
+        (WSD, 5, 0.55),
+        (WSD, 10, 1.0),
+        (WSD, 88, 1.0),  # the last fifth of 110 steps decays
+        (WSD, 99, 0.5),
+        (WSD, 110, 0.0),
+        (ScheduleConfig(decay="sqrt", decay_fraction=0.5, final_fraction=0.0), 55, 1.0),
+        (ScheduleConfig(decay="sqrt", decay_fraction=0.5, final_fraction=0.0), 99, 1 - math.sqrt(0.8)),
+        (ScheduleConfig(decay="constant", warmup_steps=10), 110, 1.0),
+        (ScheduleConfig(decay="inverse_sqrt", warmup_steps=10), 10, 1.0),
+        (ScheduleConfig(decay="inverse_sqrt", warmup_steps=10), 40, 0.5),
     ],
 )
 def test_learning_rates_are_the_published_ones(schedule: ScheduleConfig, step: int, rate: float) -> None:
     assert learning_rate(schedule, 4e-4, step, steps=110) == pytest.approx(4e-4 * rate)
+
+
+@pytest.mark.parametrize("decay", ["constant", "inverse_sqrt"])
+def test_a_final_rate_of_a_schedule_that_has_none_is_refused(decay: Any) -> None:
+    with pytest.raises(ConfigError, match=f"final_fraction has no effect on a schedule that is {decay}"):
+        ScheduleConfig(decay=decay, final_fraction=0.0).check()
 
 
 def model(tied: bool) -> torch.nn.Module:

@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,11 +52,11 @@ class Runs(NamedTuple):
         train(convert(self.settings(run, **changes), TrainConfig, "test"))
         return self.metrics(run)
 
-    def start(self, run: str, ranks: int = 2, **changes: Any) -> subprocess.Popen[str]:
-        """Train with several ranks."""
+    def start(self, run: str, ranks: int = 2, options: Sequence[str] = (), **changes: Any) -> subprocess.Popen[str]:
+        """Train with several ranks; `options` are torchrun's."""
         config = self.root / f"{run}.json"  # YAML is a superset of JSON
         config.write_bytes(msgspec.json.encode(self.settings(run, **changes)))
-        command = [*TORCHRUN, "--nproc-per-node", str(ranks), "-m", "dolma_pipe", "train", "-c", str(config)]
+        command = [*TORCHRUN, *options, "--nproc-per-node", str(ranks), "-m", "dolma_pipe", "train", "-c", str(config)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -129,27 +129,41 @@ def test_four_ranks_in_two_replicas_that_compute_activations_again_draw_the_same
             assert ours.sources[name].first.loss == pytest.approx(loss.first.loss, abs=1e-9)  # pyright: ignore[reportOptionalMemberAccess]
 
 
-def test_a_run_moves_from_one_rank_to_two_and_back(runs: Runs) -> None:
-    expected = runs.alone("whole")
-    runs.alone("moving", steps=10)
-    with runs.start("moving", checkpoint={"every_steps": 1, "keep_last": 1}) as process:
+def test_a_run_moves_from_one_rank_to_two_and_back_across_the_border_of_two_phases(runs: Runs) -> None:
+    phases: list[dict[str, Any]] = [{"steps": 12, "sequence_length": 16}, {"steps": 14, "global_batch_size": 6}]
+    expected = runs.alone("whole", phases=phases)
+    runs.alone("moving", phases=[{**phases[0], "steps": 10}], chunk_length=32)
+    with runs.start("moving", phases=phases, checkpoint={"every_steps": 1, "keep_last": 1}) as process:
         for _ in _until(process, "saved"):
             process.send_signal(signal.SIGTERM)
         process.communicate()
     stopped = checkpoint.read_record(checkpoint.find(str(runs.root / "moving"))).step
     assert stopped > 10
     assert len(runs.metrics("moving")) == stopped
-    assert_same_curve(runs.alone("moving"), expected, 1e-9)
+    assert_same_curve(runs.alone("moving", phases=phases), expected, 1e-9)
 
 
-def test_a_killed_rank_fails_the_run_and_the_next_one_goes_on(runs: Runs) -> None:
-    with runs.start("killed", checkpoint={"every_steps": 1, "keep_last": 1}) as process:
+def test_a_killed_rank_fails_the_attempt_and_an_elastic_restart_goes_on(runs: Runs) -> None:
+    changes: dict[str, Any] = {"steps": 16, "checkpoint": {"every_steps": 1, "keep_last": 1}}
+    with runs.start("killed", options=["--max-restarts", "1"], **changes) as process:
         for _ in _until(process, "saved"):
             os.kill(_workers(process.pid)[-1], signal.SIGKILL)
         _, errors = process.communicate()
-    assert process.returncode != 0
+    assert process.returncode == 0, errors
     assert "another rank is gone; run again" in errors
-    assert_same_curve(runs.alone("killed"), runs.alone("whole"), 1e-9)
+    assert_same_curve(runs.metrics("killed"), runs.alone("whole", **changes), 1e-9)
+
+
+def test_a_rank_that_hangs_is_named(runs: Runs) -> None:
+    with runs.start("hung", rank_timeout_seconds=2, checkpoint={"every_steps": 1, "keep_last": 1}) as process:
+        hanging = 0
+        for _ in _until(process, "saved"):
+            hanging = _workers(process.pid)[-1]
+            os.kill(hanging, signal.SIGSTOP)
+        for _ in _until(process, "rank 1 of 2 did not come within 2 s"):
+            os.kill(hanging, signal.SIGCONT)
+        process.communicate()
+    assert process.returncode != 0
 
 
 def _until(process: subprocess.Popen[str], word: str) -> Iterator[None]:

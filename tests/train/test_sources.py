@@ -17,11 +17,19 @@ from dolma_pipe.cli import app
 from dolma_pipe.errors import ConfigError, DataError
 from dolma_pipe.tokens import TokenSet
 from dolma_pipe.train import checkpoint
+from dolma_pipe.train.architecture import flops_per_token
+from dolma_pipe.train.chunks import IGNORED
 from dolma_pipe.train.config import DataSource, TrainConfig
-from dolma_pipe.train.data import IGNORED, Loader
+from dolma_pipe.train.data import Loader
 from dolma_pipe.train.hardware import peak_of
-from dolma_pipe.train.loop import token_losses, train
+from dolma_pipe.train.initialisation import materialise
+from dolma_pipe.train.language_modelling import token_losses
+from dolma_pipe.train.loop import train
 from dolma_pipe.train.metrics import read_metrics
+from dolma_pipe.train.model import on_meta
+from dolma_pipe.train.objective import Whole
+from dolma_pipe.train.parallel import World
+from dolma_pipe.train.plan import make_plan
 from dolma_pipe.train.trace import trace
 
 MakeConfig = Callable[..., TrainConfig]
@@ -117,6 +125,23 @@ def test_within_documents_no_position_sees_or_predicts_another_document(make_con
     assert not torch.equal(before[0, end - 1], after[0, end - 1])
 
 
+def test_executed_operations_leave_out_what_documents_do_not_see(make_config: MakeConfig, tokens: str) -> None:
+    config = make_config(within_documents=True, sequence_length=32)
+    plan = make_plan(config)
+    world = World(0, 1, torch.device("cpu"))
+    objective = plan.objective(world)
+    model = on_meta(plan.model, "fp64").to_empty(device="cpu")
+    materialise(model, 0, world.device)
+    batch = plan.examples.batch(0, 8)
+    for start in (0, 3, 6):
+        objective.loss(model, batch.rows(start, start + 3), Whole(8, 8))
+    same = (batch.documents[:, :, None] == batch.documents[:, None, :]).tril()
+    seen = objective.report(1).seen
+    assert seen == pytest.approx(same.sum().item() / (8 * 32))
+    executed = flops_per_token(plan.model, 32, seen).executed
+    assert executed < flops_per_token(plan.model, 32).executed < flops_per_token(plan.model, 32).nominal
+
+
 def test_a_run_within_documents_cannot_go_on_without(make_config: MakeConfig) -> None:
     train(make_config(schedule__warmup_steps=0, steps=2, within_documents=True))
     with pytest.raises(DataError, match="within_documents is False"):
@@ -164,4 +189,8 @@ def test_the_peak_is_that_of_the_devices_variant() -> None:
     assert peak_of("NVIDIA A100-SXM4-80GB") == 312e12
     assert peak_of("AMD Instinct MI250X") == 191.5e12
     assert peak_of("NVIDIA H200") == 989.5e12
+    assert peak_of("NVIDIA H200 NVL") == 835.5e12
+    assert peak_of("NVIDIA B200") == 2250e12
+    assert peak_of("NVIDIA GB200") == 2500e12
+    assert peak_of("AMD Instinct MI300X OAM") == 1307.4e12
     assert peak_of("a toaster") is None

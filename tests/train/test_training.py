@@ -40,7 +40,10 @@ def test_every_step_leaves_a_line_of_metrics(make_config: MakeConfig) -> None:
     lines = [json.loads(line) for line in Path(config.to, "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(1, 13))
     assert [line["tokens"] for line in lines] == [8 * 32 * step for step in range(1, 13)]
-    assert set(lines[0]) == {"step", "tokens", "loss", "lr", "grad_norm", "tokens_per_second", "data_wait_seconds"}
+    assert set(lines[0]) == {
+        "step", "tokens", "batch_size", "sequence_length", "loss", "lr", "grad_norm", "tokens_per_second",
+        "data_wait_seconds",
+    }  # fmt: skip
 
 
 def test_listeners_hear_of_the_start_each_step_and_each_checkpoint(make_config: MakeConfig) -> None:

@@ -21,7 +21,7 @@ from dolma_pipe.kernels.hashing import hash128_ranges
 from dolma_pipe.manifest import Record
 from dolma_pipe.mixer import Dedup
 from dolma_pipe.stages.mix.sections import read_section, write_sections
-from dolma_pipe.stages.mix.sources import Source, preference
+from dolma_pipe.stages.mix.source import Source, preference
 
 COPY = np.dtype(
     [

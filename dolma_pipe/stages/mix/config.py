@@ -9,15 +9,22 @@ from dolma_pipe.types import Plain
 
 
 class Budget(Config, frozen=True):
-    """What the shares are shares of: `bytes` of UTF-8 text as written.
+    """What the shares are shares of, and what amounts are counted in: one of `tokens`, `bytes` and `documents`.
 
-    `on_shortfall` says what happens when a source offers less than its target: `error` says by how much, `cap`
-    takes what there is, `redistribute` lets the other shared sources make up for it as far as they can.
+    Bytes are those of the UTF-8 text as written. Tokens are those of the same text by `tokenizer` (a tokenizer.json,
+    or its folder), with the end-of-text that each document gets (`eos`, where no tokenizer_config.json names it); or,
+    with `bytes_per_token` and no tokenizer, an estimate from its bytes. `temperature` is for shares that are
+    `available`. `on_shortfall` says what happens when a source offers less than its target: `error` says by how much,
+    `cap` takes what there is, `redistribute` lets the other shared sources make up for it as far as they can.
     """
 
     bytes: int | None = None
     tokens: int | None = None
+    documents: int | None = None
     tokenizer: str | None = None
+    eos: str | None = None
+    bytes_per_token: float | None = None
+    temperature: float = 1.0
     on_shortfall: Literal["error", "cap", "redistribute"] = "error"
 
 
@@ -40,5 +47,6 @@ class MixConfig(Config, frozen=True):
     sources: list[SourceConfig]
     seed: int = 0
     budget: Budget | None = None
+    compression: Literal["zst", "gz", "none"] = "zst"
     keep_rejected: bool = False
     max_bad_fraction: float = 0.01

@@ -29,17 +29,70 @@ class Amount(msgspec.Struct):
         return self
 
 
+class Epoch(msgspec.Struct):
+    """One copy of each document that has so many: as written; tokens where the mix counts them."""
+
+    documents: int = 0
+    bytes: int = 0
+    tokens: int | None = None
+
+    def __iadd__(self, other: Epoch) -> Epoch:
+        self.documents += other.documents
+        self.bytes += other.bytes
+        self.tokens = _sum(self.tokens, other.tokens)
+        return self
+
+
 class Taken(Amount):
-    """Documents that are in an output, each counted once; `copies` and `written_bytes` count them as written."""
+    """Documents that are in an output, each counted once; `copies`, `written_bytes` and `written_tokens` count them as
+    written, `epochs` copy by copy."""
 
     copies: int = 0
     written_bytes: int = 0
+    written_tokens: int | None = None
+    epochs: list[Epoch] = []
+
+    def take(self, sizes: Array, written: Array, tokens: Array | None, copies: Array) -> None:
+        """Add documents of so many bytes as read and as written, in so many copies each (at least one)."""
+        self.add(sizes)
+        for copy in range(int(copies.max(initial=0))):
+            more = copies > copy
+            count = None if tokens is None else int(tokens[more].sum())
+            self._epoch(copy, Epoch(int(more.sum()), int(written[more].sum()), count))
+
+    def _epoch(self, copy: int, found: Epoch) -> None:
+        if copy == len(self.epochs):
+            self.epochs.append(Epoch())
+        self.epochs[copy] += found
+        self.copies += found.documents
+        self.written_bytes += found.bytes
+        self.written_tokens = _sum(self.written_tokens, found.tokens)
 
     def __iadd__(self, other: Amount) -> Taken:
         super().__iadd__(other)
         if isinstance(other, Taken):
-            self.copies += other.copies
-            self.written_bytes += other.written_bytes
+            for copy, epoch in enumerate(other.epochs):
+                self._epoch(copy, epoch)
+        return self
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    return one if other is None else (one or 0) + other
+
+
+class BucketCount(msgspec.Struct):
+    """A bucket of upsampling: documents, what they hold in the mix's unit, and the same as written."""
+
+    documents: int = 0
+    weight: int = 0
+    copies: int = 0
+    written: int = 0
+
+    def __iadd__(self, other: BucketCount) -> BucketCount:
+        self.documents += other.documents
+        self.weight += other.weight
+        self.copies += other.copies
+        self.written += other.written
         return self
 
 
@@ -61,7 +114,8 @@ class Funnel(msgspec.Struct):
     """One source, from what was read to what was written: read = kept + dropped + splits, in documents and bytes.
 
     `dropped` counts each document under the first reason that removed it: `rules`, the dedup's set,
-    `empty_after_edit`, `keep_after`, `not_sampled`. Quarantined rows were never read.
+    `empty_after_edit`, `keep_after`, `over_limit`, `not_sampled`. Quarantined rows were never read. `upsampled` has the
+    buckets of each group, in order.
     """
 
     read: Amount = msgspec.field(default_factory=Amount)
@@ -70,12 +124,18 @@ class Funnel(msgspec.Struct):
     kept: Taken = msgspec.field(default_factory=Taken)
     splits: dict[str, Taken] = {}
     edits: dict[str, EditCount] = {}
+    upsampled: dict[str, list[BucketCount]] = {}
     quarantined: Amount = msgspec.field(default_factory=Amount)
 
     @property
     def never_failed(self) -> list[str]:
         """Rules that dropped nothing."""
         return [name for name, rule in self.rules.items() if not rule.failed.documents]
+
+    @property
+    def never_applied(self) -> list[str]:
+        """Edits that had no span."""
+        return [name for name, edit in self.edits.items() if not edit.spans]
 
     def judge(self, names: Sequence[str], failed: Array, sizes: Array) -> None:
         """Count failures: `failed` is bool[rules, documents], `sizes` the documents' bytes."""
@@ -101,6 +161,10 @@ class Funnel(msgspec.Struct):
             its = self.edits.setdefault(name, EditCount())
             its.documents += edit.documents
             its.spans += edit.spans
+        for group, buckets in other.upsampled.items():
+            mine = self.upsampled.setdefault(group, [BucketCount() for _ in buckets])
+            for one, more in zip(mine, buckets, strict=True):
+                one += more
         return self
 
     def check(self, name: str) -> None:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dolma_pipe import storage
+from dolma_pipe.kernels.ranges import join_lines
 from dolma_pipe.shards import DocumentWriter, Shard
 from dolma_pipe.stage import Work
 
@@ -21,6 +22,12 @@ PROVENANCE = pa.schema([
 REJECTED = pa.schema([
     ("source", pa.string()), ("shard", pa.string()), ("row", pa.int64()), ("reasons", pa.list_(pa.string())),
 ])  # fmt: skip
+
+
+def warm() -> None:
+    """Load the kernel that joins lines."""
+    nothing = np.zeros(1, np.int64)
+    join_lines(np.zeros(1, np.uint8), nothing, nothing)
 
 
 class Lines(NamedTuple):
@@ -34,9 +41,9 @@ class Lines(NamedTuple):
 class Output:
     """Documents of one kind, with where each came from in a file beside them, row by row."""
 
-    def __init__(self, work: Work, stack: ExitStack, dataset: str, name: str, schema: pa.Schema) -> None:
-        documents = stack.enter_context(work.create(storage.join(dataset, "documents", name + ".jsonl.zst")))
-        self._documents = DocumentWriter(documents, "documents.jsonl.zst")
+    def __init__(self, work: Work, stack: ExitStack, dataset: str, name: str, end: str, schema: pa.Schema) -> None:
+        documents = stack.enter_context(work.create(storage.join(dataset, "documents", name + end)))
+        self._documents = DocumentWriter(documents, "documents" + end)
         self._provenance = stack.enter_context(work.create(storage.join(dataset, "_provenance", name + ".parquet")))
         self._schema = schema
         self._parts: list[pa.Table] = []
@@ -57,10 +64,11 @@ class Output:
 
 
 class Outputs:
-    """All outputs of a shard, opened when they are first needed."""
+    """All outputs of a shard, opened when they are first needed; `compression` is zst, gz or none."""
 
-    def __init__(self, work: Work, home: str, source: str, shard: Shard) -> None:
+    def __init__(self, work: Work, home: str, source: str, shard: Shard, compression: str = "zst") -> None:
         self._work, self._home, self._source, self._shard = work, home, source, shard
+        self._end = ".jsonl" + ("" if compression == "none" else f".{compression}")
         self._stack = ExitStack()
         self._open: dict[tuple[str, int], Output] = {}
 
@@ -98,5 +106,5 @@ class Outputs:
         if (folder, copy) not in self._open:
             name = storage.join(self._source, self._shard.stem + (f".copy{copy}" if copy else ""))
             dataset = storage.join(self._home, folder)
-            self._open[folder, copy] = Output(self._work, self._stack, dataset, name, schema)
+            self._open[folder, copy] = Output(self._work, self._stack, dataset, name, self._end, schema)
         return self._open[folder, copy]

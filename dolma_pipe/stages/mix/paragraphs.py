@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from dolma_pipe.attributes import AttributeReader
 from dolma_pipe.stages.mix.clusters import COPY, partition_count, records
-from dolma_pipe.stages.mix.sources import COPIES
+from dolma_pipe.stages.mix.source import COPIES
 
 PARTS = 512
 """Sections of a shard's spill: how many copies there are in all is known only once all are spilled."""

@@ -16,14 +16,17 @@ import pyarrow.compute as pc
 
 from dolma_pipe import rules
 from dolma_pipe.attributes import AttributeReader, AttributeWriter
-from dolma_pipe.batch import Batch
-from dolma_pipe.editing import Editor
+from dolma_pipe.batch import Batch, make_batch
+from dolma_pipe.editing import Edited, Editor
 from dolma_pipe.errors import AlignmentError
 from dolma_pipe.shards import DocumentReader, Shard
 from dolma_pipe.stage import Work
-from dolma_pipe.stages.mix.sources import Source, preference, schema_of
+from dolma_pipe.stages.mix.groups import groups_of
+from dolma_pipe.stages.mix.source import Source, preference, schema_of
 
 SET = "verdict"
+DOCUMENTS = ""
+"""Stands for the documents where attribute sets are named."""
 BATCH_BYTES = 8 << 20
 FINE, EMPTY, SHORT = 0, 1, 2
 """What became of an edited text: something is left, nothing is, less than `keep_after` asks for."""
@@ -71,8 +74,7 @@ class Judge:
         if not self.source.reads_documents:
             yield from self._attribute_rows()
             return
-        columns = dict.fromkeys(("id", *(("text",) if self.source.measured else ()), *self.source.plain))
-        self.documents = DocumentReader(self.shard, tuple(columns), batch_bytes=BATCH_BYTES)
+        self.documents = DocumentReader(self.shard, self.source.document_columns, batch_bytes=BATCH_BYTES)
         for batch in self.documents:
             yield Rows(batch.ids, {name: reader.read(batch.ids) for name, reader in self.readers.items()}, batch)
         for reader in self.readers.values():
@@ -89,16 +91,18 @@ class Judge:
                 )
 
     def _measured(self) -> dict[str, Any]:
-        """Attribute file -> hash of the document shard that it describes; they must all describe one."""
-        hashes = {reader.path: reader.about.get("shard", {}).get("hash") for reader in self.readers.values()}
-        known = {path: found for path, found in hashes.items() if found is not None}
+        """Attribute set -> hash of the document shard that it describes; they must all describe one. Sets and not
+        files: what is written must not depend on where they lie."""
+        hashes = {name: reader.about.get("shard", {}).get("hash") for name, reader in self.readers.items()}
+        known = {name: found for name, found in hashes.items() if found is not None}
         if len(set(known.values())) > 1:
             one, other = next((a, b) for a in known for b in known if known[a] != known[b])
             raise AlignmentError(
-                f"{one} and {other} were measured on different versions of {self.shard.path}; tag it again"
+                f"{self.readers[one].path} and {self.readers[other].path} were measured on different versions of "
+                f"{self.shard.path}; tag it again"
             )
         if self.documents is not None:
-            known[self.shard.path] = self.documents.hash
+            known[DOCUMENTS] = self.documents.hash
         return known
 
     def _judge(self, rows: Rows) -> dict[str, Any]:
@@ -109,7 +113,7 @@ class Judge:
             np.logical_and.reduce(values[: len(source.rules)]) if source.rules else np.ones(len(rows.ids), np.bool_)
         )
         verdict["passed"] = passed
-        preferred = iter(values[len(source.rules) :])
+        wanted = iter(values[len(source.rules) :])
         for number, dedup in enumerate(source.dedups):
             found = rows.attributes[dedup.by]
             verdict[f"cluster{number}"] = _field(found, "cluster").cast(pa.string())
@@ -117,10 +121,15 @@ class Judge:
             if dedup.by in source.stars:
                 verdict[f"text{number}"], verdict[f"near{number}"] = _field(found, "text"), _field(found, "near")
             if preference(dedup) is not None:
-                verdict[f"prefer{number}"] = next(preferred)
+                verdict[f"prefer{number}"] = next(wanted)
         for number, dedup in enumerate(source.repeats):
             if preference(dedup) is not None:
-                verdict[f"prefer_paragraph{number}"] = next(preferred)
+                verdict[f"prefer_paragraph{number}"] = next(wanted)
+        if source.upsample is not None:
+            verdict |= dict(zip(("upsample", "upsample_group"), wanted, strict=False))
+        for number, split in enumerate(source.splits):
+            if split.by is not None:
+                verdict[f"group{number}"] = groups_of(split, rows.attributes, rows.batch)
         if source.measured and rows.batch is not None:
             verdict |= self._measure(rows.batch, rows.attributes, passed)
         return verdict
@@ -139,14 +148,34 @@ class Judge:
         return pa.table(columns)
 
     def _measure(self, batch: Batch, attributes: Structs, passed: Array) -> dict[str, Array]:
-        """Bytes of each text as it would be written, and whether enough of it would be left."""
+        """Bytes and tokens of each text as it would be written, and whether enough of it would be left."""
         sizes = np.diff(batch.offsets)
         after = np.zeros(len(batch), np.int8)
-        if self.editor is not None:
-            edited = self.editor.apply(batch, attributes, passed)
-            sizes[edited.rows] = [len(text.encode()) for text in edited.texts]
+        edited = self.editor.apply(batch, attributes, passed) if self.editor is not None else None
+        if edited is not None:
+            sizes[edited.rows] = np.diff(edited.bounds)
             after[edited.rows] = [remains(text, self.source.keep_after) for text in edited.texts]
-        return {"bytes": sizes, "after": after}
+        found = {"bytes": sizes, "after": after}
+        return found | ({"tokens": self._tokens(batch, attributes, passed, edited)} if self.source.counted else {})
+
+    def _tokens(self, batch: Batch, attributes: Structs, passed: Array, edited: Edited | None) -> Array:
+        """Tokens of each text that passed as it would be written: of edited ones counted anew, of others where no
+        tagger has counted them."""
+        counting, source = self.source.counting, self.source
+        unchanged = passed.copy()
+        if edited is not None:
+            unchanged[edited.rows] = False
+        tokens = np.zeros(len(batch), np.int64)
+        if source.tokens_set is not None:
+            counts = np.asarray(_field(attributes[source.tokens_set], "count").cast(pa.int64()))
+            tokens[unchanged] = counts[unchanged] + counting.extra
+        else:
+            texts = Batch(batch.shard, 0, batch.columns.filter(pa.array(unchanged)))
+            counting.check(texts)
+            tokens[unchanged] = counting.encoded(texts)
+        if edited is not None and len(edited.rows):
+            tokens[edited.rows] = counting.encoded(make_batch(edited.texts, shard=batch.shard))
+        return tokens
 
 
 def remains(text: str, keep_after: int) -> int:
@@ -181,6 +210,11 @@ def verdict_types(source: Source) -> dict[str, pa.DataType]:
     for number, dedup in enumerate(source.repeats):
         if preference(dedup) is not None:
             types[f"prefer_paragraph{number}"] = pa.float64()
+    if source.upsample is not None:
+        types["upsample"] = pa.float64()
+        types |= {"upsample_group": pa.string()} if source.upsample.group is not None else {}
+    types |= {f"group{number}": pa.string() for number, split in enumerate(source.splits) if split.by is not None}
+    types |= {"tokens": pa.int64()} if source.counted else {}
     return types | ({"bytes": pa.int64(), "after": pa.int8()} if source.measured else {})
 
 

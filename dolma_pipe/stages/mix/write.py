@@ -12,14 +12,17 @@ import pyarrow as pa
 from dolma_pipe import storage
 from dolma_pipe.attributes import AttributeReader
 from dolma_pipe.batch import Batch
-from dolma_pipe.editing import Edited, Editor, replace_text
+from dolma_pipe.editing import Edited, Editor, put_texts
 from dolma_pipe.errors import AlignmentError
 from dolma_pipe.shards import DocumentReader
 from dolma_pipe.stage import Work
-from dolma_pipe.stages.mix.fates import ALIVE, EMPTIED, RULES, SHORTENED, Court, Place, reasons, split_fate
-from dolma_pipe.stages.mix.funnel import Amount, EditCount, Funnel, Taken
+from dolma_pipe.stages.mix.config import MixConfig
+from dolma_pipe.stages.mix.fates import ALIVE, EMPTIED, NOT_SAMPLED, RULES, SHORTENED, Court, Place, reasons, split_fate
+from dolma_pipe.stages.mix.funnel import Amount, BucketCount, EditCount, Funnel, Taken
 from dolma_pipe.stages.mix.outputs import Lines, Outputs
-from dolma_pipe.stages.mix.sources import Source
+from dolma_pipe.stages.mix.source import Source
+from dolma_pipe.stages.mix.taken_down import TAKEN_DOWN
+from dolma_pipe.stages.mix.upsampling import Rates
 from dolma_pipe.stages.mix.verdicts import EMPTY, FINE, SET, remains
 
 Array = npt.NDArray[Any]
@@ -36,12 +39,15 @@ class Result(NamedTuple):
 class ShardMix:
     """Writes one shard."""
 
-    def __init__(self, court: Court, place: Place, work: Work, keep_rejected: bool) -> None:
-        self.place, self.work, self.keep_rejected = place, work, keep_rejected
+    def __init__(self, court: Court, place: Place, work: Work, config: MixConfig) -> None:
+        self.place, self.work, self.keep_rejected = place, work, config.keep_rejected
+        self.compression = config.compression
         self.source: Source = court.sources[place.source]
         self.home = court.files.home
         self.fate = court.fates(place, len(self.source.splits))
         self.copies = court.copies(place, self.fate)
+        self.tokens = court.sizes(place, "tokens") if self.source.counted else None
+        self.standing = court.standing(place)
         self.reasons = reasons(self.source)
         edits = (*self.source.edits, *self.source.removals)
         self.editor = Editor(edits) if edits else None
@@ -52,13 +58,13 @@ class ShardMix:
             name: AttributeReader(self.source.attribute_file(name, place.shard), name, fields)
             for name, fields in self.source.written_fields.items()
         }
-        self.funnel = _empty_funnel(self.source)
+        self.funnel = _empty_funnel(self.source, court.decisions.rates.get(self.source.name))
 
     def run(self) -> DocumentReader:
         """Read every document once and write those that stay; returns the reader, at its end."""
         source, shard = self.source, self.place.shard
         quarantine = storage.join(self.home, "_quarantine", source.name, shard.stem + ".jsonl")
-        with self.work.quarantine(quarantine) as bad, Outputs(self.work, self.home, source.name, shard) as outputs:
+        with self.work.quarantine(quarantine) as bad, self._outputs() as outputs:
             reader = DocumentReader(shard, lines=True, bad=bad)
             for batch in reader:
                 self._batch(batch, outputs)
@@ -67,6 +73,9 @@ class ShardMix:
         self.funnel.quarantined = Amount(reader.bad_rows, reader.bad_bytes)
         self._report(reader)
         return reader
+
+    def _outputs(self) -> Outputs:
+        return Outputs(self.work, self.home, self.source.name, self.place.shard, self.compression)
 
     def _batch(self, batch: Batch, outputs: Outputs) -> None:
         rows = np.arange(batch.first_row, batch.first_row + len(batch))
@@ -98,7 +107,10 @@ class ShardMix:
         return np.array(columns, np.bool_).reshape(len(columns), len(batch))
 
     def _measured(self) -> dict[str, str]:
-        return self.verdicts.about.get("measured", {})
+        """File -> hash of the document shard that it describes."""
+        known: dict[str, str] = self.verdicts.about.get("measured", {})
+        source, shard = self.source, self.place.shard
+        return {source.attribute_file(name, shard) if name else shard.path: found for name, found in known.items()}
 
     def _check_rows(self, rows: Array) -> None:
         if len(rows) and rows[-1] >= len(self.fate):
@@ -130,7 +142,7 @@ class ShardMix:
         after[edited.rows] = [remains(text, self.source.keep_after) for text in edited.texts]
         fate = np.where(after == FINE, fate, np.where(after == EMPTY, EMPTIED, SHORTENED))
         regions[edited.rows] = edited.regions
-        sizes[edited.rows] = [len(text.encode()) for text in edited.texts]
+        sizes[edited.rows] = np.diff(edited.bounds)
         return Result(_edited_lines(lines, edited), sizes, regions), fate
 
     def _count(self, fate: Array, rows: Array, sizes: Array, failed: Array, result: Result) -> None:
@@ -139,11 +151,29 @@ class ShardMix:
         funnel.judge([rule.name for rule in self.source.rules], failed, sizes)
         for number, reason in enumerate(self.reasons):
             funnel.dropped[reason].add(sizes[fate == number + 1])
-        _take(funnel.kept, fate == ALIVE, sizes, result.sizes, self.copies[rows])
-        for number, split in enumerate(self.source.splits):
-            _take(
-                funnel.splits[split.name], fate == split_fate(number), sizes, result.sizes, np.ones(len(rows), np.int64)
-            )
+        tokens = None if self.tokens is None else self.tokens[rows]
+        outputs = {ALIVE: funnel.kept}
+        outputs |= {split_fate(n): funnel.splits[split.name] for n, split in enumerate(self.source.splits)}
+        for number, taken in outputs.items():
+            chosen = fate == number
+            copies = self.copies[rows[chosen]] if number == ALIVE else np.ones(int(chosen.sum()), np.int64)
+            its_tokens = None if tokens is None else tokens[chosen]
+            taken.take(sizes[chosen], result.sizes[chosen], its_tokens, copies)
+        units = {"documents": np.ones(len(rows), np.int64), "bytes": result.sizes, "tokens": tokens}
+        self._count_buckets(fate, rows, units[self.source.counting.unit])
+
+    def _count_buckets(self, fate: Array, rows: Array, weights: Array | None) -> None:
+        """Documents among which upsampling chose, by bucket."""
+        if self.standing is None or weights is None:
+            return
+        for number, (_, counts) in enumerate(sorted(self.funnel.upsampled.items())):
+            among = (self.standing.groups[rows] == number) & ((fate == ALIVE) | (fate == NOT_SAMPLED))
+            for bucket, count in enumerate(counts):
+                mine = among & (self.standing.buckets[rows] == bucket)
+                copies = self.copies[rows[mine]]
+                count += BucketCount(
+                    int(mine.sum()), int(weights[mine].sum()), int(copies.sum()), int((weights[mine] * copies).sum())
+                )
 
     def _count_edits(self, edited: Edited) -> None:
         for name, count in self.funnel.edits.items():
@@ -156,6 +186,8 @@ class ShardMix:
         names = [rule.name for rule in self.source.rules]
         first = failed.argmax(axis=0) if len(names) else np.zeros(len(batch), np.int64)
         for number, name in enumerate(names):
+            if name == TAKEN_DOWN:
+                continue  # what was taken down is not written anywhere
             chosen = (fate == RULES) & (first == number)
             all_reasons = [[names[r] for r in np.flatnonzero(failed[:, i])] for i in np.flatnonzero(chosen)]
             outputs.reject(f"_rejected/{name}", lines, chosen, rows, all_reasons)
@@ -181,30 +213,21 @@ def _lines(batch: Batch) -> Lines:
     return Lines(batch.raw, batch.raw_offsets[:-1], batch.raw_offsets[1:])
 
 
-def _empty_funnel(source: Source) -> Funnel:
+def _empty_funnel(source: Source, rates: Rates | None) -> Funnel:
     """Every name that may occur, so that zeros are shown."""
     return Funnel(
         dropped={reason: Amount() for reason in reasons(source)},
         splits={split.name: Taken() for split in source.splits},
         edits={edit.name: EditCount() for edit in (*source.edits, *source.removals)},
+        upsampled={} if rates is None else {name: [BucketCount() for _ in its] for name, its in rates.groups.items()},
     )
-
-
-def _take(taken: Taken, chosen: Array, sizes: Array, written: Array, copies: Array) -> None:
-    taken.add(sizes[chosen])
-    taken.copies += int(copies[chosen].sum())
-    taken.written_bytes += int((written * copies)[chosen].sum())
 
 
 def _edited_lines(lines: Lines, edited: Edited) -> Lines:
     """The lines with those of edited documents replaced; all others are the bytes that were read."""
     if not len(edited.rows):
         return lines
-    old = lines.raw.data
-    bounds = zip(lines.starts[edited.rows].tolist(), lines.ends[edited.rows].tolist(), edited.texts, strict=True)
-    new = [replace_text(old[start:end], text) for start, end, text in bounds]
     starts, ends = lines.starts.copy(), lines.ends.copy()
-    lengths = np.array([len(line) for line in new])
-    ends[edited.rows] = len(lines.raw) + np.cumsum(lengths)
-    starts[edited.rows] = ends[edited.rows] - lengths
-    return Lines(np.frombuffer(b"".join([old, *new]), np.uint8), starts, ends)
+    raw, bounds = put_texts(lines.raw, starts[edited.rows], ends[edited.rows], edited)
+    starts[edited.rows], ends[edited.rows] = bounds[:-1], bounds[1:]
+    return Lines(raw, starts, ends)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import pyarrow as pa
 from msgspec import Meta
@@ -13,6 +13,7 @@ from dolma_pipe.batch import Batch
 from dolma_pipe.config import Config
 from dolma_pipe.errors import ConfigError
 from dolma_pipe.shards import Shard
+from dolma_pipe.stages.tokenize.fim import FimConfig
 from dolma_pipe.tokenizer import Engine
 
 LOCK = "mix.lock.json"
@@ -26,6 +27,10 @@ class TokenizeConfig(Config, frozen=True):
     `engine`: auto takes gigatoken where its ids prove equal to tokenizers'. `cache` (default: `to`) is a local folder
     for encoded input, one per token folder; with `keep_cache: false` it is removed at the end, and a run after a
     change of the input encodes everything again.
+
+    `pack` fills shards with whole sequences of `sequence_length` tokens: "concatenate" cuts documents wherever one
+    ends, "best-fit" only those that are longer than one. With several lengths, each document goes to the shortest that
+    holds it, and a shard has sequences of one length. `fim` rearranges documents for fill-in-the-middle.
     """
 
     datasets: list[str] = []
@@ -37,6 +42,9 @@ class TokenizeConfig(Config, frozen=True):
     shard_tokens: Annotated[int, Meta(gt=0)] = 1 << 28
     seed: int = 0
     engine: Engine = "auto"
+    pack: Literal["concatenate", "best-fit"] | None = None
+    sequence_length: int | list[int] | None = None
+    fim: FimConfig | None = None
     include: list[str] = []
     exclude: list[str] = []
     limit: Annotated[int, Meta(gt=0)] | None = None
@@ -51,6 +59,26 @@ class TokenizeConfig(Config, frozen=True):
                 raise ConfigError(f"tokenize: {name} is missing; dolma-pipe tokenize DATASET --tokenizer FILE --to DIR")
         check_names(self.datasets)
         storage.local_path(self.cache or self.to)
+        self._check_packing()
+        if self.fim is not None:
+            self.fim.check()
+
+    @property
+    def sequence_lengths(self) -> list[int]:
+        """Lengths of packed sequences, ascending; none where documents are not packed."""
+        given = self.sequence_length
+        return [] if given is None else sorted(given) if isinstance(given, list) else [given]
+
+    def _check_packing(self) -> None:
+        lengths = self.sequence_lengths
+        if (self.pack is None) != (not lengths):
+            raise ConfigError("tokenize: pack and sequence_length belong together: give both, or neither")
+        if len(set(lengths)) < len(lengths) or any(length < 2 for length in lengths):
+            raise ConfigError(f"tokenize: sequence_length {lengths}: expected different numbers of 2 or more")
+        if lengths and self.shard_tokens < lengths[-1]:
+            raise ConfigError(f"tokenize: shard_tokens {self.shard_tokens} is less than a sequence of {lengths[-1]}")
+        if self.pack == "concatenate" and len(lengths) > 1:
+            raise ConfigError("tokenize: pack: concatenate has one sequence_length; several are for best-fit")
 
 
 def folder_name(dataset: str) -> str:

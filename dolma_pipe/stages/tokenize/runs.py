@@ -10,9 +10,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dolma_pipe import storage
+from dolma_pipe.batch import Batch, Int64s
 from dolma_pipe.shards import DocumentReader, Shard
 from dolma_pipe.stage import Task, Work
 from dolma_pipe.stages.tokenize.config import Origin
+from dolma_pipe.stages.tokenize.fim import Rearranger
 from dolma_pipe.tokenizer import Tokenizer
 
 SCHEMA = pa.schema([("id", pa.string()), ("source", pa.string()), ("bytes", pa.int64()), ("end", pa.int64())])
@@ -53,41 +55,46 @@ def map_array(path: str, dtype: Any) -> NDArray[Any]:
     return np.asarray(np.memmap(path, dtype, mode="r"))
 
 
-def encode_shard(
-    shard: Shard,
-    origin: Origin,
-    tokenizer: Tokenizer,
-    cache: str,
-    limit: int | None,
-    quarantine: str,
-    task: Task,
-    work: Work,
-) -> None:
-    """Encode every document of a shard into its run."""
-    tables: list[pa.RecordBatch] = []
-    total = 0
-    with ExitStack() as stack:
-        bad = stack.enter_context(work.quarantine(quarantine))
-        reader = DocumentReader(shard, origin.columns, limit=limit, bad=bad)
-        out = stack.enter_context(work.create(ids_path(cache, task.name)))
-        for number, batch in enumerate(reader):
-            if number % CHECK_EVERY == 0:
-                tokenizer.check_sample(batch, documents=1 if number else 4)
-            ids, ends = tokenizer.documents(batch)
-            out.write(ids.data)
-            sizes = pa.array(np.diff(batch.offsets))
-            columns = [batch.ids, origin.sources(batch), sizes, pa.array(ends + total)]
-            tables.append(pa.record_batch(columns, schema=SCHEMA))
-            total += len(ids)
-            work.progress(len(batch), len(batch.data))
-            work.count(bytes=len(batch.data))
-        out.rows = reader.rows
-        with work.create(table_path(cache, task.name)) as stream:
-            _write_table(tables, stream)
-            stream.rows = reader.rows
-    if reader.hash is not None and reader.size is not None:
-        work.seen(task.inputs[0], reader.size, reader.hash)
-    work.count(documents=reader.rows, tokens=total, bad_rows=reader.bad_rows, bad_bytes=reader.bad_bytes)
+class Encoder(NamedTuple):
+    """How documents become runs in a cache."""
+
+    tokenizer: Tokenizer
+    cache: str
+    limit: int | None
+    rearranger: Rearranger | None
+
+    def encode(self, shard: Shard, origin: Origin, quarantine: str, task: Task, work: Work) -> None:
+        """Encode every document of a shard into its run."""
+        tables: list[pa.RecordBatch] = []
+        total = 0
+        with ExitStack() as stack:
+            bad = stack.enter_context(work.quarantine(quarantine))
+            reader = DocumentReader(shard, origin.columns, limit=self.limit, bad=bad)
+            out = stack.enter_context(work.create(ids_path(self.cache, task.name)))
+            for number, batch in enumerate(reader):
+                if number % CHECK_EVERY == 0:
+                    self.tokenizer.check_sample(batch, documents=1 if number else 2)
+                sources, sizes = origin.sources(batch), pa.array(np.diff(batch.offsets))
+                ids, ends = self._documents(batch, sources, origin.copy(shard), work)
+                out.write(ids.data)
+                tables.append(pa.record_batch([batch.ids, sources, sizes, pa.array(ends + total)], schema=SCHEMA))
+                total += len(ids)
+                work.progress(len(batch), len(batch.data))
+                work.count(bytes=len(batch.data))
+            out.rows = reader.rows
+            with work.create(table_path(self.cache, task.name)) as stream:
+                _write_table(tables, stream)
+                stream.rows = reader.rows
+        if reader.hash is not None and reader.size is not None:
+            work.seen(task.inputs[0], reader.size, reader.hash)
+        work.count(documents=reader.rows, tokens=total, bad_rows=reader.bad_rows, bad_bytes=reader.bad_bytes)
+
+    def _documents(self, batch: Batch, sources: pa.Array, copy: int, work: Work) -> tuple[NDArray[Any], Int64s]:
+        if self.rearranger is None:
+            return self.tokenizer.documents(batch)
+        ids, ends, rearranged = self.rearranger.documents(batch, sources, copy)
+        work.count(fim_documents=rearranged)
+        return ids, ends
 
 
 def _write_table(batches: list[pa.RecordBatch], stream: Any) -> None:

@@ -1,8 +1,8 @@
 """The tokenize stage: how its phases follow from one another.
 
 - encode, per input shard: ids and a table of documents, kept as a cache
-- sort, per input shard: its documents by their draw
-- order, one task: all documents in order, and where output shards begin
+- sort, per some input shards: their documents by their draw
+- order, one task: all documents in order, and what lies where in output shards
 - write, per output shard
 - manifest, one task: manifest.json and tokenizer.json, after everything else
 """
@@ -10,11 +10,15 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any
 
 import msgspec
+from numpy.typing import NDArray
 
-from dolma_pipe import storage
+from dolma_pipe import storage, tombstones
 from dolma_pipe.batch import make_batch
 from dolma_pipe.config import fingerprint
 from dolma_pipe.errors import DataError
@@ -24,15 +28,20 @@ from dolma_pipe.shards import Shard, document_shards
 from dolma_pipe.stage import Stage, Task, Work
 from dolma_pipe.stages.tokenize import order, runs, write
 from dolma_pipe.stages.tokenize.config import Origin, TokenizeConfig
-from dolma_pipe.stages.tokenize.write import Extent, Gatherer
+from dolma_pipe.stages.tokenize.fim import Rearranger
+from dolma_pipe.stages.tokenize.layout import make_layout
+from dolma_pipe.stages.tokenize.write import Extent, Gatherer, shard_entry
 from dolma_pipe.tokenizer import Tokenizer, identify, open_tokenizer
-from dolma_pipe.tokens import MANIFEST, TOKENIZER, Manifest, ShardEntry, Totals
+from dolma_pipe.tokens import MANIFEST, TOKENIZER, FillInTheMiddle, Manifest, Packing
 from dolma_pipe.tokens import Origin as ManifestOrigin
+
+SORTED_AT_ONCE = 64
+"""Input shards whose documents are sorted by one task."""
 
 
 class Tokenize(Stage):
     name = "tokenize"
-    version = 1
+    version = 2
     phases = ("encode", "sort", "order", "write", "manifest")
 
     def __init__(self, config: TokenizeConfig) -> None:
@@ -51,6 +60,9 @@ class Tokenize(Stage):
     @property
     def tokenizer(self) -> Tokenizer:
         return open_tokenizer(self.identity, self.config.engine)
+
+    def places_read(self) -> dict[str, dict[str, str]]:
+        return {origin.name: {"dataset": origin.dataset} for origin in self.origins}
 
     def record_folders(self) -> list[str]:
         return list(self._records.values())
@@ -93,7 +105,8 @@ class Tokenize(Stage):
 
     def _plan_encode(self, done: dict[str, list[Record]]) -> list[Task]:
         self.__dict__.pop("_inputs", None)
-        how = [self.identity.hash, self.identity.names, self.config.engine, self.config.limit]
+        fim = None if self.config.fim is None else (self.config.fim, self.config.seed)
+        how = [self.identity.hash, self.identity.names, self.config.engine, self.config.limit, fim]
         return [
             self._task(
                 "encode", self._name(number), [*how, origin.name, origin.lock is not None], number,
@@ -103,10 +116,18 @@ class Tokenize(Stage):
         ]  # fmt: skip
 
     def _plan_sort(self, done: dict[str, list[Record]]) -> list[Task]:
-        return [
-            self._task("sort", self._name(number), [record.digest(), self.config.seed, self._copy(number)], number)
-            for number, record in enumerate(done["encode"])
-        ]
+        records = done["encode"]
+        gone = {origin.name: sorted(self._taken_down(origin)) for origin in self.origins}
+        tasks: list[Task] = []
+        for first in range(0, len(records), SORTED_AT_ONCE):
+            runs = range(first, min(first + SORTED_AT_ONCE, len(records)))
+            about = [(records[n].digest(), self._copy(n), gone[self._inputs[n][0].name]) for n in runs]
+            tasks.append(self._task("sort", f"{len(tasks):05d}", [self.config.seed, first, about], (first, len(runs))))
+        return tasks
+
+    def _taken_down(self, origin: Origin) -> set[str]:
+        """Ids that a take-down has named, in the data set or here."""
+        return tombstones.read(origin.dataset) | tombstones.read(self.home)
 
     def _copy(self, number: int) -> int:
         origin, shard = self._inputs[number]
@@ -114,21 +135,49 @@ class Tokenize(Stage):
 
     def _plan_order(self, done: dict[str, list[Record]]) -> list[Task]:
         digests = [record.digest() for record in done["sort"]]
-        return [self._task("order", "documents", [digests, self.config.shard_tokens], len(digests))]
+        how = [self.config.shard_tokens, self.config.pack, self.config.sequence_lengths]
+        return [self._task("order", "documents", [digests, *how], [record.task for record in done["sort"]])]
 
     def _plan_write(self, done: dict[str, list[Record]]) -> list[Task]:
         record = done["order"][0]
-        starts = [*record.facts["starts"], (record.counts["documents"], 0)]
-        extents = [Extent(i, *starts[i], *starts[i + 1]) for i in range(len(starts) - 1)]
+        lengths = [*(self.config.sequence_lengths or [None])]
+        bounds = [
+            (track, first, end, lengths[track])
+            for track, starts in enumerate(record.facts["starts"])
+            for first, end in itertools.pairwise([*starts, record.facts["pieces"][track]])
+        ]
+        extents = [Extent(number, *bound) for number, bound in enumerate(bounds)]
         return [self._task("write", extent.name, [record.digest(), extent], tuple(extent)) for extent in extents]
 
     def _plan_manifest(self, done: dict[str, list[Record]]) -> list[Task]:
         locks = [storage.content_hash(origin.lock) if origin.lock else None for origin in self.origins]
-        entries = [_entry(record) for record in done["write"]]
-        sources = _sources(done["write"])
+        lengths = [Extent(*task.payload).sequence_length for task in self._plan_write(done)]
+        entries = [shard_entry(*found) for found in zip(done["write"], lengths, strict=True)]
         origins = [ManifestOrigin(origin.name, lock) for origin, lock in zip(self.origins, locks, strict=True)]
-        depends_on = [entries, sources, origins, self.identity.hash, self.identity.names]
-        return [self._task("manifest", "tokens", depends_on, (entries, sources, origins))]
+        masked = sum(record.facts["masked"] for record in done["write"])
+        rearranged = sum(record.counts.get("fim_documents", 0) for record in done["encode"])
+        facts = (
+            entries,
+            write.sum_of_sources(done["write"]),
+            origins,
+            masked,
+            self._packing(done["order"][0]),
+            self._fim(rearranged),
+        )
+        depends_on = [facts, self.identity.hash, self.identity.names]
+        return [self._task("manifest", "tokens", depends_on, facts)]
+
+    def _packing(self, record: Record) -> Packing | None:
+        if self.config.pack is None:
+            return None
+        found = [record.facts[name] for name in ("sequences", "padding")]
+        return Packing(self.config.pack, self.config.sequence_lengths, *found)
+
+    def _fim(self, documents: int) -> FillInTheMiddle | None:
+        fim = self.config.fim
+        if fim is None:
+            return None
+        return FillInTheMiddle(fim.rate, fim.spm_rate, fim.sources, [fim.prefix, fim.suffix, fim.middle], documents)
 
     # Doing it
 
@@ -136,7 +185,7 @@ class Tokenize(Stage):
         if phase == "encode":
             origin, shard = self._inputs[task.payload]
             quarantine = storage.join(self.home, "_quarantine", task.name + ".jsonl")
-            runs.encode_shard(shard, origin, self.tokenizer, self.cache, self.config.limit, quarantine, task, work)
+            self._encoder.encode(shard, origin, quarantine, task, work)
         elif phase == "sort":
             self._sort(task, work)
         elif phase == "order":
@@ -146,30 +195,50 @@ class Tokenize(Stage):
         else:
             self._finish(task, work)
 
-    def _sorted_path(self, number: int) -> str:
-        return storage.join(self.scratch, "sorted", self._name(number))
+    def _sorted_path(self, name: str) -> str:
+        return storage.join(self.scratch, "sorted", name)
 
     @property
-    def _order_path(self) -> str:
-        return storage.join(self.scratch, "order")
+    def _encoder(self) -> runs.Encoder:
+        config, tokenizer = self.config, self.tokenizer
+        rearranger = Rearranger(config.fim, config.seed, tokenizer) if config.fim is not None else None
+        return runs.Encoder(tokenizer, self.cache, config.limit, rearranger)
+
+    def _order_path(self, track: int) -> str:
+        return storage.join(self.scratch, f"order-{track}")
 
     def _sort(self, task: Task, work: Work) -> None:
-        documents = runs.open_table(self.cache, task.name)
-        with work.create(self._sorted_path(task.payload)) as out:
-            out.write(order.sorted_documents(documents, self.config.seed, self._copy(task.payload)).data)
-            out.rows = len(documents)
+        first, count = task.payload
+        found: list[NDArray[Any]] = []
+        documents = 0
+        for run in range(first, first + count):
+            table = runs.open_table(self.cache, self._name(run))
+            gone = self._taken_down(self._inputs[run][0])
+            found.append(order.drawn_documents(table, run, self.config.seed, self._copy(run), gone))
+            documents += len(table)
+        ordered = order.in_order(found)
+        with work.create(self._sorted_path(task.name)) as out:
+            out.write(ordered.data)
+            out.rows = len(ordered)
+        if len(ordered) < documents:
+            work.count(taken_down=documents - len(ordered))
 
     def _order(self, task: Task, work: Work) -> None:
-        cutter = order.Cutter(self.config.shard_tokens)
-        with work.create(self._order_path) as out:
-            for documents in order.merge([self._sorted_path(number) for number in range(task.payload)]):
-                out.write(documents.data)
-                cutter.add(documents["tokens"])
-            out.rows = cutter.documents
-        if not cutter.documents:
-            raise DataError(f"{', '.join(self.config.datasets)}: no documents to tokenize; see what was kept before")
-        work.count(documents=cutter.documents, tokens=cutter.tokens)
-        work.fact("starts", cutter.starts)
+        config = self.config
+        layout = make_layout(config.pack, config.shard_tokens, config.sequence_lengths)
+        ordered = order.merge([self._sorted_path(name) for name in task.payload])
+        with ExitStack() as stack:
+            files = [stack.enter_context(work.create(self._order_path(track))) for track in range(len(layout.lengths))]
+            for track, pieces in itertools.chain(*map(layout.add, ordered), layout.finish()):
+                files[track].write(pieces.data)
+                files[track].rows += len(pieces)
+        if not layout.documents:
+            raise DataError(f"{', '.join(config.datasets)}: no documents to tokenize; see what was kept before")
+        work.count(documents=layout.documents, tokens=layout.tokens)
+        work.fact("starts", layout.starts)
+        work.fact("pieces", [file.rows for file in files])
+        work.fact("sequences", layout.sequences)
+        work.fact("padding", layout.padding)
 
     def _write(self, extent: Extent, work: Work) -> None:
         tokenizer = self.tokenizer
@@ -177,37 +246,25 @@ class Tokenize(Stage):
             lambda number: runs.open_run(self.cache, self._name(number), tokenizer.dtype)
         )
         token_bytes = functools.cache(tokenizer.token_bytes)
-        gatherer = Gatherer(open_run, tokenizer.dtype, token_bytes, self.config.shard_tokens)
+        padding = tokenizer.eos_id if tokenizer.pad_id is None else tokenizer.pad_id
+        gatherer = Gatherer(open_run, tokenizer.dtype, token_bytes, padding)
         origins = [(origin.name, shard.name) for origin, shard in self._inputs]
-        write.write_shard(self.home, extent, self._order_path, gatherer, origins, work)
+        write.write_shard(self.home, extent, self._order_path(extent.track), gatherer, origins, work)
 
     def _finish(self, task: Task, work: Work) -> None:
-        entries, sources, origins = task.payload
+        entries, sources, origins, masked, packing, fim = task.payload
         tokenizer = self.tokenizer
         manifest = Manifest(
             dtype=tokenizer.dtype.name, vocab_size=tokenizer.vocab_size,
             eos_id=tokenizer.eos_id, bos_id=tokenizer.bos_id, pad_id=tokenizer.pad_id,
             tokenizer_hash=tokenizer.hash, seed=self.config.seed, shard_tokens=self.config.shard_tokens,
             documents=sum(total.documents for total in sources.values()),
-            tokens=sum(total.tokens for total in sources.values()),
+            tokens=sum(entry.tokens for entry in entries), masked=masked,
             bytes=sum(total.bytes for total in sources.values()),
-            sources=sources, shards=entries, origins=origins,
+            sources=sources, shards=entries, origins=origins, packing=packing, fim=fim,
         )  # fmt: skip
         with work.create(storage.join(self.home, TOKENIZER)) as out:
             out.write(tokenizer.raw)
         with work.create(storage.join(self.home, MANIFEST)) as out:
             out.write(msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
         work.count(documents=manifest.documents, tokens=manifest.tokens, shards=len(entries))
-
-
-def _entry(record: Record) -> ShardEntry:
-    [tokens] = [output for output in record.outputs if output.path.endswith(".bin")]
-    return ShardEntry(record.task, record.counts["tokens"], record.facts["rows"], tokens.hash)
-
-
-def _sources(records: list[Record]) -> dict[str, Totals]:
-    totals: dict[str, list[int]] = {}
-    for record in records:
-        for name, found in record.facts["sources"].items():
-            totals[name] = [a + b for a, b in zip(totals.get(name, [0, 0, 0]), found, strict=True)]
-    return {name: Totals(*found) for name, found in sorted(totals.items())}

@@ -1,17 +1,19 @@
-"""Rules as comparisons that a reader of the report can move: `expression op number`, joined by AND.
+"""Rules as comparisons with a number that somebody can move: `expression op number`.
 
-What is not of that form (OR, CASE, NOT, tests for NULL, comparisons of two attributes) has no clauses.
+Clauses are what a rule is the conjunction of: what is not of that form (OR, CASE, NOT, tests for NULL, comparisons of
+two attributes) has none. Thresholds are all numbers of a rule that something is compared with, wherever they stand.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
 import duckdb
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -42,11 +44,82 @@ class Clause(NamedTuple):
         return _COMPARE[self.operator](values, self.value)
 
 
+class Threshold(NamedTuple):
+    """`sql` compared with a number; `place` is which of the rule's thresholds it is, `attributes` what `sql` reads."""
+
+    sql: str
+    operator: str
+    value: float
+    place: int
+    attributes: frozenset[str]
+
+
+class _Site(NamedTuple):
+    """Where a number stands in a syntax tree, and what is compared with it."""
+
+    sql: str
+    operator: str
+    value: float
+    holder: dict[str, Any]
+    key: str
+    compared: dict[str, Any]
+
+
 def clauses(rule: Expression) -> list[Clause] | None:
     """The comparisons that a rule is the conjunction of; None where it is not one."""
     references(rule)  # refuses what is no rule before anything of it is evaluated
     tree = _serialized(rule.sql)
     return _of(tree["statements"][0]["node"]["select_list"][0], tree)
+
+
+def thresholds(rule: Expression) -> list[Threshold]:
+    """Every number that something is compared with, in the order in which they stand."""
+    references(rule)
+    tree = _serialized(rule.sql)
+    return [
+        Threshold(site.sql, site.operator, site.value, place, frozenset(_columns(site.compared)))
+        for place, site in enumerate(_sites(tree, tree))
+    ]
+
+
+def moved(rule: Expression, place: int, value: float) -> Expression:
+    """The rule with another number at one of its thresholds."""
+    tree = _serialized(rule.sql)
+    number = int(value) if value == int(value) else value
+    fresh = _serialized(repr(number))["statements"][0]["node"]["select_list"][0]
+    site = list(_sites(tree, tree))[place]
+    site.holder[site.key] = fresh
+    changed = _sql(tree["statements"][0]["node"]["select_list"][0], tree)
+    return msgspec.structs.replace(rule, sql=changed)
+
+
+def _sites(value: Any, tree: dict[str, Any]) -> Iterator[_Site]:
+    if isinstance(value, list):
+        for item in value:
+            yield from _sites(item, tree)
+    if not isinstance(value, dict):
+        return
+    for left, operator, right in _comparisons(value):
+        constants = [key for key in (left, right) if _is_constant(value[key])]
+        if len(constants) == 1 and (number := _number(value[constants[0]], tree)) is not None:
+            other = right if constants[0] == left else left
+            sign = operator if other == left else _MIRRORED[operator]
+            yield _Site(_sql(value[other], tree), sign, number, value, constants[0], value[other])
+    for item in value.values():
+        yield from _sites(item, tree)
+
+
+def _comparisons(node: dict[str, Any]) -> list[tuple[str, str, str]]:
+    if node.get("class") == "BETWEEN":
+        return [("input", ">=", "lower"), ("input", "<=", "upper")]
+    return [("left", _OPERATORS[node["type"]], "right")] if node.get("type") in _OPERATORS else []
+
+
+def _columns(node: Any) -> Iterator[str]:
+    for item in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from _columns(item)
+    if isinstance(node, dict) and node.get("class") == "COLUMN_REF":
+        yield ".".join(node["column_names"])
 
 
 def all_hold(found: Sequence[Clause], values: dict[str, Array]) -> Array:

@@ -1,0 +1,132 @@
+"""Tokenizing beside reading, the Dolma toolkit, and a loop over `encode_batch_fast` that writes the same."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zstandard
+
+from benchmarks import data, peers
+from benchmarks.measure import Measured, command, ours, table
+
+TOKENIZERS = {"GPT-NeoX/OLMo": "allenai_gpt-neox-olmo-dolma-v1_5.json", "dolma2": "allenai_dolma2.json"}
+EOS = "<|endoftext|>"
+PEER_BYTES = 20_000_000
+LOOP_BATCH = 1000
+SHARD_BYTES = 32_000_000
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        work = Path(name)
+        whole, small = lay_out(work / "whole"), lay_out(work / "small", PEER_BYTES, "gz")
+        reading = ours("read", data=whole)
+        size = reading.said["bytes"]
+        rows: list[list[object]] = [["read and parse", size / 1e6 / reading.seconds, 1.0, reading.peak_mb]]
+        for label, file in TOKENIZERS.items():
+            for inner in ("encode", "tokenize"):
+                found = ours(inner, **_settings(file, whole, work / f"{inner} {file}"))
+                about = f"{'gigatoken alone' if inner == 'encode' else 'tokenize'}, {label}"
+                rows.append([about, size / 1e6 / found.seconds, found.seconds / reading.seconds, found.peak_mb])
+        table("One process, the whole corpus", ["task", "MB/s of text", "x reading", "peak MB"], rows)
+        _beside_others(work, small)
+
+
+def _settings(file: str, folder: str, to: Path) -> dict[str, Any]:
+    tokenizer = str(data.corpus() / "tokenizers" / file)
+    return {"datasets": [folder], "tokenizer": tokenizer, "to": str(to), "eos": EOS}
+
+
+def lay_out(to: Path, limit: int | None = None, ending: str = "zst") -> str:
+    """The corpus as shards of 32 MB; with a limit, so many bytes of it, the beginning of every file."""
+    (to / "documents").mkdir(parents=True)
+    paths = sorted((data.corpus() / "corpus").glob("*/documents/*"))
+    share = None if limit is None else limit // len(paths)
+    texts = [data.read(path)[:share] for path in paths]
+    lines = b"".join(text[: text.rfind(b"\n") + 1] for text in texts)
+    compress = zstandard.ZstdCompressor(3).compress if ending == "zst" else gzip.compress
+    number = start = 0
+    while start < len(lines):
+        end = lines.find(b"\n", min(start + SHARD_BYTES, len(lines) - 1)) + 1
+        (to / "documents" / f"{number:03}.jsonl.{ending}").write_bytes(compress(lines[start:end]))
+        number, start = number + 1, end
+    return str(to)
+
+
+def _beside_others(work: Path, folder: str) -> None:
+    size = ours("read", data=folder).said["bytes"] / 1e6
+    rows: list[list[object]] = []
+    for label, file in TOKENIZERS.items():
+        mine = ours("tokenize", **_settings(file, folder, work / f"small {file}"))
+        dolma = _dolma_tokens(work, folder, file)
+        loop = ours("encode_loop", folder=folder, tokenizer=str(data.corpus() / "tokenizers" / file), to=str(work))
+        ratios = [dolma.seconds / mine.seconds, loop.seconds / mine.seconds]
+        rows.append([label, size / mine.seconds, size / dolma.seconds, size / loop.seconds, *ratios])
+    header = ["tokenizer", "MB/s", "Dolma MB/s", "loop MB/s", "x Dolma", "x loop"]
+    table("Beside others, one process, the same files", header, rows)
+
+
+def _dolma_tokens(work: Path, folder: str, file: str) -> Measured:
+    """`dolma tokens`, without the time its process takes to start; it must have written something."""
+    tokenizer, to = data.corpus() / "tokenizers" / file, work / f"dolma {file}"
+    ids = {token["content"]: token["id"] for token in json.loads(tokenizer.read_text())["added_tokens"]}
+    width = "uint32" if "dolma2" in file else "uint16"
+    dolma = str(peers.environment("dolma") / "dolma")
+    found = command(
+        [
+            dolma, "tokens", "--documents", f"{folder}/documents/*.gz", "--destination", str(to),
+            "--tokenizer.name_or_path", str(tokenizer), "--tokenizer.eos_token_id", str(ids[EOS]),
+            "--tokenizer.pad_token_id", str(ids[EOS]), "--dtype", width, "--processes", "1",
+        ]
+    )  # fmt: skip
+    rows = sum(gzip.decompress(path.read_bytes()).count(b"\n") for path in to.glob("*.csv.gz"))
+    if not rows:  # it ends with status 0 when it could not read its input
+        sys.exit(f"dolma tokens wrote no documents of {folder}")
+    return found._replace(seconds=found.seconds - command([dolma, "tokens", "--help"]).seconds)
+
+
+def encode_loop(folder: str, tokenizer: str, to: str) -> dict[str, Any]:
+    """What one would write by hand: lines, `encode_batch_fast`, an array of ids and the documents' places."""
+    import tokenizers
+
+    encoder = tokenizers.Tokenizer.from_file(tokenizer)
+    eos = encoder.token_to_id(EOS)
+    started, size, at = time.perf_counter(), 0, 0
+    with (Path(to) / "loop.npy").open("wb") as out, gzip.open(Path(to) / "loop.csv.gz", "wt", 2) as places:
+        rows = csv.writer(places)
+        for path in sorted(Path(folder, "documents").iterdir()):
+            documents = [json.loads(line) for line in data.read(path).splitlines()]
+            for first in range(0, len(documents), LOOP_BATCH):
+                batch = documents[first : first + LOOP_BATCH]
+                encodings = encoder.encode_batch_fast([one["text"] for one in batch], add_special_tokens=False)
+                for number, (one, encoding) in enumerate(zip(batch, encodings, strict=True)):
+                    ids = np.array([*encoding.ids, eos], np.uint32)
+                    out.write(ids.tobytes())
+                    rows.writerow((at, at + len(ids), one["id"], path.name, first + number + 1))
+                    at += len(ids)
+                    size += len(one["text"].encode())
+    return {"seconds": time.perf_counter() - started, "bytes": size}
+
+
+def encode(datasets: list[str], tokenizer: str, eos: str, to: str) -> dict[str, Any]:
+    """gigatoken alone: every batch encoded, nothing written; reading is not timed. `to` is not used."""
+    from dolma_pipe.shards import DocumentReader, document_shards
+    from dolma_pipe.tokenizer import identify, open_tokenizer
+
+    encoder = open_tokenizer(identify(tokenizer, eos=eos))
+    seconds, size = 0.0, 0
+    for shard in document_shards(datasets[0]):
+        for batch in DocumentReader(shard):
+            started = time.perf_counter()
+            encoder.encode(batch.data, batch.offsets)
+            seconds += time.perf_counter() - started
+            size += len(batch.data)
+    return {"seconds": seconds, "bytes": size}

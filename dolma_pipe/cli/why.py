@@ -1,0 +1,75 @@
+"""dolma-pipe why"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from dolma_pipe.cli import options, token_origin
+
+
+def command(
+    document: Annotated[
+        str | None, typer.Argument(help="The id of a document of any source.", metavar="DOC_ID")
+    ] = None,
+    mixed: Annotated[
+        str | None, typer.Option("--in", metavar="DIR", help="What a mix wrote; with --token a token folder.")
+    ] = None,
+    token: Annotated[
+        str | None, typer.Option(metavar="SHARD:OFFSET", help="A token, as shard-00000:123: whose text it is.")
+    ] = None,
+    config: options.Config = None,
+    settings: options.Set = [],  # noqa: B006
+    tokens: Annotated[
+        list[str],
+        typer.Option(help="Token shards that were made of the mix: where the copies are in them (repeatable)."),
+    ] = [],  # noqa: B006
+    dataset: Annotated[
+        list[str], typer.Option(metavar="SOURCE=DIR", help="Where the data set of a source lies now (repeatable).")
+    ] = [],  # noqa: B006
+    json: options.Json = False,
+) -> None:
+    """Why a document is, or is not, in a mix: rules, values, thresholds, copies, edits, and where it was written."""
+    from dolma_pipe.errors import ConfigError
+
+    if token is not None:
+        if document is not None or mixed is None:
+            raise ConfigError("why: name a token and its folder: dolma-pipe why --token shard-00000:9 --in tokens/web")
+        token_origin.show(mixed, token, json)
+        return
+    if document is None or (mixed is None and config is None):
+        raise ConfigError("why: name a document and a mix: dolma-pipe why DOC_ID --in mixed/web, or -c mix.yaml")
+    if mixed is None and tokens:
+        raise ConfigError("why: --tokens has no effect without --in: the copies of a mix that was made are in tokens")
+    if config is not None and dataset:
+        raise ConfigError("why: --dataset has no effect with -c, which says where data sets are")
+    from dolma_pipe.cli import reasons
+
+    pairs = dict(options.pair(value) for value in dataset)
+    reasons.show(_stories(document, mixed, config, settings, tokens, pairs), json)
+
+
+def _stories(
+    document: str,
+    mixed: str | None,
+    config: str | None,
+    settings: list[str],
+    tokens: list[str],
+    dataset: dict[str, str],
+) -> Any:
+    from dolma_pipe.config import load, located
+    from dolma_pipe.stages.mix import MixConfig, inquiry
+    from dolma_pipe.stages.mix.explanation import explain
+    from dolma_pipe.stages.mix.rehearsal import rehearsal
+
+    path = located(config, "mix")
+    if path is None:
+        return explain(inquiry.made(str(mixed), dataset), document, mixed, tokens)
+    with rehearsal(load(path, MixConfig, settings), path) as stage:
+        sources = inquiry.planned(stage)
+        if mixed is not None:
+            return explain(sources, document, mixed, tokens)
+        inquiry.find(sources, document)  # an id that is not there is said at once
+        stage.decide()
+        return explain(sources, document, None, decided=stage)
