@@ -12,6 +12,7 @@ from benchmarks import (
     growth,
     minhash,
     mixing,
+    prediction,
     substring,
     tagging,
     tokenizing,
@@ -19,7 +20,8 @@ from benchmarks import (
 )
 
 ALL = {
-    "tagging": tagging.main, "curation": curation.main, "mixing": mixing.main, "growth": growth.main,
+    "tagging": tagging.main, "curation": curation.main, "mixing": mixing.main, "prediction": prediction.main,
+    "growth": growth.main,
     "contamination": contamination.main, "dedup": dedup.main,
     "bloom": bloom.main, "minhash": minhash.main, "substring": substring.main, "tokenizing": tokenizing.main,
     "training": training.main,

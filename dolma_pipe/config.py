@@ -185,6 +185,11 @@ def field_names(kind: Any, seen: set[Any] | None = None) -> set[str]:
     return set().union(*(field_names(argument, seen) for argument in get_args(kind)), set())
 
 
+def required_names(kind: type[Config]) -> set[str]:
+    """The keys that a config of this type must have."""
+    return {field.encode_name for field in msgspec.structs.fields(kind) if field.required}
+
+
 def _hashable(value: object) -> bool:
     try:
         hash(value)

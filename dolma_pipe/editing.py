@@ -203,5 +203,5 @@ def warm() -> None:
     Editor([Edit("a", "b")]).apply(
         make_batch(["ab"]), {"a": pa.StructArray.from_arrays([spans], names=["b"])}, np.ones(1, np.bool_)
     )
-    line = np.frombuffer(b'{"text":""}', np.uint8)
+    line = np.frombuffer(b'{"text":""}', np.uint8).copy()
     kernels.put_texts(line, np.array([0]), np.array([len(line)]), line[:0], np.zeros(2, np.int64))

@@ -35,6 +35,14 @@ CONFIGS = {
 }
 """What each stage's YAML is read as; imported only for the stages that a pipeline has."""
 
+EXPERIMENTS = {
+    "sft": "dolma_pipe.train.adaptation:SftConfig",
+    "dpo": "dolma_pipe.train.adaptation:DpoConfig",
+    "ablate": "dolma_pipe.train.experiments:AblationConfig",
+    "swarm": "dolma_pipe.train.experiments:SwarmConfig",
+}
+"""The same for commands that are no steps of a pipeline."""
+
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -135,8 +143,8 @@ def _step(step: dict[str, Plain], number: int, variables: dict[str, Plain], path
 
 
 def config_type(stage: str) -> type[Config]:
-    """The type of a stage's settings."""
-    module, _, name = CONFIGS[stage].partition(":")
+    """The type of the settings of a stage or an experiment."""
+    module, _, name = {**CONFIGS, **EXPERIMENTS}[stage].partition(":")
     return getattr(importlib.import_module(module), name)
 
 

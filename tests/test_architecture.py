@@ -51,6 +51,7 @@ FLOORS: list[set[str]] = [
         "dolma_pipe.view",
         "dolma_pipe.fused",
         "dolma_pipe.hard_texts",
+        "dolma_pipe.kept_text",
         "dolma_pipe.labels",
         "dolma_pipe.tagger",
         "dolma_pipe.mixer",

@@ -98,6 +98,13 @@ def test_tokenize_leaves_out_what_was_taken_down(tmp_path: Path, make_dataset: M
     assert tokenize(data, Path(tokens), tokenizer, shard_tokens=400).done == 0
 
 
+def test_a_split_of_a_mix_obeys_the_tombstones_of_the_mix(tmp_path: Path, make_dataset: Make, tokenizer: str) -> None:
+    data = make_dataset({"web/a.jsonl": documents(5)}, name="mixed/splits/held_out")
+    tombstones.add(str(tmp_path / "mixed"), ["d3"])
+    tokenize(data, tmp_path / "tokens", tokenizer)
+    assert {row["id"] for row, _ in rows(tmp_path / "tokens")} == {"d0", "d1", "d2", "d4"}
+
+
 def test_a_mix_drops_what_was_taken_down_and_says_why(tmp_path: Path, make_dataset: Make) -> None:
     data = make_dataset({"a.jsonl": [{"id": "it's", "text": "one"}, {"id": "b", "text": "two"}]})
     tombstones.add(data, ["it's"])

@@ -15,19 +15,20 @@ def command(
     settings: options.Set = [],  # noqa: B006
 ) -> None:
     """Check a configuration without doing any work: keys, taggers, rules, attributes, folders."""
-    from dolma_pipe.config import read_yaml
-    from dolma_pipe.pipeline import config_type, load_pipeline
+    from dolma_pipe.config import load, read_yaml
+    from dolma_pipe.errors import ConfigError
+    from dolma_pipe.pipeline import CONFIGS, EXPERIMENTS, config_type, load_pipeline
 
     data = read_yaml(config)
-    if stage is None and isinstance(data, dict) and "steps" in data:
+    if stage is None and isinstance(data, dict) and isinstance(data.get("steps"), list):
         steps = load_pipeline(config, settings)
         typer.echo(
             f"{config}: a pipeline of {len(steps)} steps ({', '.join(step.stage for step in steps)}); its settings hold"
         )
         return
+    if stage is not None and stage not in {**CONFIGS, **EXPERIMENTS}:
+        raise ConfigError(f"--as {stage!r}: expected one of {', '.join((*CONFIGS, *EXPERIMENTS))}")
     found = stage or _guess(data, config)
-    from dolma_pipe.config import load
-
     settled: Any = load(config, config_type(found), settings)
     tasks = _plan(found, settled, config)
     planned = f"; {tasks} tasks in its first phase" if tasks is not None else ""
@@ -35,16 +36,17 @@ def command(
 
 
 def _guess(data: Any, path: str) -> str:
-    """The stage whose settings have all of these keys."""
-    from dolma_pipe.config import field_names
+    """What has settings of all of these keys, and wants the fewest others."""
+    from dolma_pipe.config import field_names, required_names
     from dolma_pipe.errors import ConfigError
-    from dolma_pipe.pipeline import CONFIGS, config_type
+    from dolma_pipe.pipeline import CONFIGS, EXPERIMENTS, config_type
 
     keys = set(data) if isinstance(data, dict) else set()
-    strangers = {name: len(keys - field_names(config_type(name))) for name in CONFIGS}
-    fitting = [name for name, count in strangers.items() if count == min(strangers.values())]
+    kinds = {name: config_type(name) for name in (*CONFIGS, *EXPERIMENTS)}
+    misfit = {name: (len(keys - field_names(kind)), len(required_names(kind) - keys)) for name, kind in kinds.items()}
+    fitting = [name for name, count in misfit.items() if count == min(misfit.values())]
     if len(fitting) > 1:
-        fitting = [name for name in fitting if _converts(data, config_type(name), path)] or fitting
+        fitting = [name for name in fitting if _converts(data, kinds[name], path)] or fitting
     if len(fitting) > 1:
         raise ConfigError(f"{path}: could be of {', '.join(fitting)}; say which with --as STAGE")
     return fitting[0]

@@ -82,7 +82,7 @@ def _check_result(home: str, lock: Any, locked: str) -> None:
     from dolma_pipe.stages.mix import check_result, read_lock
 
     check_result(read_lock(home), lock, locked)
-    typer.echo(f"{locked}: the same inputs, settings and documents")
+    typer.echo(f"{locked}: the same inputs, settings and documents", err=True)
 
 
 def _predict(config: Any, file: str, sweep: str | None, json: bool) -> None:

@@ -25,6 +25,12 @@ def show(found: Any) -> None:
             typer.echo(f"  rules that drop nothing: {', '.join(source.never_failed)}")
         for estimate in source.estimates:
             typer.echo(f"  estimated: {estimate}")
+    if len(found.sources) > 1:
+        typer.echo("all sources")
+        parts = ("read", "kept", "written")
+        _table(
+            ("", *UNITS), [(f"= {part}", *_sum([getattr(s, part) for s in found.sources.values()])) for part in parts]
+        )
 
 
 def _rules(source: Any) -> Iterator[Row]:
@@ -52,8 +58,14 @@ def show_sweep(found: Any) -> None:
 
 
 def _amounts(amount: Any) -> Row:
-    in_millions = ("?" if number is None else f"{number / 1e6:,.2f}" for number in (amount.bytes, amount.tokens))
-    return f"{amount.documents:,}", *in_millions
+    return _sum([amount])
+
+
+def _sum(amounts: Sequence[Any]) -> Row:
+    """Documents, megabytes, millions of tokens of all amounts together; "?" where one of them is not known."""
+    sums = ([getattr(amount, unit) for amount in amounts] for unit in ("bytes", "tokens"))
+    in_millions = ("?" if None in numbers else f"{sum(numbers) / 1e6:,.2f}" for numbers in sums)
+    return f"{sum(amount.documents for amount in amounts):,}", *in_millions
 
 
 def _number(value: Any) -> str:

@@ -75,14 +75,11 @@ def make_stage(name: str, config: Any, file: str) -> Any:
 
 
 def _train(config: Any, execution: options.Execution, retrain: bool) -> bool:
-    from dolma_pipe.cli.train import Display, print_result
+    from dolma_pipe.cli.train import print_result, run_training
     from dolma_pipe.train import require_torch
 
     require_torch()
-    from dolma_pipe.train.loop import train
-
-    with Display() as display:
-        result = train(config, display.on_event, execution.force or (retrain and _has_other_data(config)))
+    result = run_training(config, execution.force or (retrain and _has_other_data(config)))
     if result is None:
         return False
     print_result(result)
@@ -91,6 +88,7 @@ def _train(config: Any, execution: options.Execution, retrain: bool) -> bool:
 
 def _has_other_data(config: Any) -> bool:
     """Was the newest checkpoint trained on other tokens than there are now?"""
+    from dolma_pipe.cli.train import source_of
     from dolma_pipe.errors import DataError
     from dolma_pipe.train import checkpoint
     from dolma_pipe.train.data import check_same_data
@@ -100,7 +98,9 @@ def _has_other_data(config: Any) -> bool:
     if folder is None:
         return False
     try:
-        check_same_data(checkpoint.read_record(folder).data, make_plan(config).examples.identity(), folder)
+        check_same_data(
+            checkpoint.read_record(folder).data, make_plan(config, source=source_of(config)).examples.identity(), folder
+        )
     except DataError:
         typer.echo(f"train: {config.to} was trained on other data; starting anew", err=True)
         return True

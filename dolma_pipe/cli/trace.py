@@ -18,9 +18,10 @@ def command(
     from dolma_pipe.train import require_torch
 
     require_torch()
+    from dolma_pipe.cli.train import open_documents
     from dolma_pipe.train.trace import trace
 
-    found = trace(run, step)
+    found = trace(run, step, open_documents)
     if json:
         import msgspec
 

@@ -121,7 +121,7 @@ def _plan(run: Any, json: bool) -> None:
 
     from dolma_pipe.train.plan import make_plan
 
-    facts = {"to": run.to, **make_plan(run).facts()}
+    facts = {"to": run.to, **make_plan(run, source=source_of(run)).facts()}
     if json:
         typer.echo(msgspec.json.encode(facts).decode())
         return
@@ -132,14 +132,36 @@ def _plan(run: Any, json: bool) -> None:
         typer.echo(f"{name}: {steps:,} steps")
 
 
+def open_documents(documents: Any) -> Any:
+    """The documents that a run is to read without token folders."""
+    from dolma_pipe.kept_text import KeptText
+
+    return KeptText(documents.datasets, documents.tokenizer, documents.taggers, documents.keep)
+
+
+def source_of(run: Any) -> Any:
+    """What a run reads its documents from; None where it has token folders."""
+    return None if run.documents is None else open_documents(run.documents)
+
+
+def _keep_tokenizer(to: str, source: Any) -> None:
+    """Token folders have their tokenizer with them; a run without any keeps it itself, for what comes after."""
+    from dolma_pipe import storage
+
+    storage.write_bytes(storage.join(to, "tokenizer.json"), source.tokenizer_raw)
+
+
 def run_training(run: Any, force: bool = False) -> Any:
     """Train with progress; the result, None on later ranks (whose configuration errors the first one reports)."""
     from dolma_pipe.train.loop import train
 
+    source = source_of(run)
     rank = int(os.environ.get("RANK", "0"))
+    if source is not None and rank == 0:
+        _keep_tokenizer(run.to, source)
     try:
         with Display() as display:
-            return train(run, display.on_event, force)
+            return train(run, display.on_event, force, source)
     except ConfigError as error:
         if rank > 0:
             raise typer.Exit(error.exit_code) from error

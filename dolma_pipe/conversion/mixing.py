@@ -121,7 +121,7 @@ class _Source:
         rules, edits = self._rules(), list(self._edits())
         steps: list[Plain] = [{"keep": rules}] if rules else []
         steps += edits
-        if stream.output.min_text_length and edits:
+        if stream.output.min_text_length > 1 and edits:
             steps.append({"keep_after": {"min_characters": stream.output.min_text_length}})
         self.plain: dict[str, Plain] = {"name": stream.name, "dataset": dataset}
         if any(glob not in ("*", "**/*") for glob in globs):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dolma_pipe.kernels import kernel, piece
+from dolma_pipe.kernels.masks import WIDTH, copy64, equal, first, most
 
 _QUOTE, _BACKSLASH, _COLON = 34, 92, 58
 _ESCAPES = np.zeros(256, np.uint8)
@@ -18,9 +19,13 @@ _NAME = np.frombuffer(b"text", np.uint8).copy()
 @piece
 def _closing(data: np.ndarray, at: int) -> int:
     """The quote that ends the string from `at` on."""
-    while data[at] != _QUOTE:
-        at += 2 if data[at] == _BACKSLASH else 1
-    return at
+    while True:
+        found = equal(data, at, _QUOTE) | equal(data, at, _BACKSLASH)
+        at += first(found) if found else WIDTH
+        if found:
+            if data[at] == _QUOTE:
+                return at
+            at += 2
 
 
 @piece
@@ -69,23 +74,36 @@ def _text_value(data: np.ndarray, at: int, end: int) -> tuple[int, int]:
 
 
 @piece
+def _put_byte(byte: int, out: np.ndarray, to: int) -> int:
+    """Write one byte of a string as JSON has it; the position behind it."""
+    letter = _ESCAPES[byte]
+    if letter == 0:
+        out[to] = byte
+        return to + 1
+    out[to] = _BACKSLASH
+    if letter > 1:
+        out[to + 1] = letter
+        return to + 2
+    out[to + 1], out[to + 2], out[to + 3] = 117, 48, 48
+    out[to + 4], out[to + 5] = _DIGITS[byte >> 4], _DIGITS[byte & 15]
+    return to + 6
+
+
+@piece
 def _put_escaped(texts: np.ndarray, start: int, end: int, out: np.ndarray, to: int) -> int:
-    """Write a text as JSON has it, without quotes; the position behind it."""
-    for i in range(start, end):
-        byte = texts[i]
-        letter = _ESCAPES[byte]
-        if letter == 0:
-            out[to] = byte
-            to += 1
+    """Write a text as JSON has it, without quotes; the position behind it. Up to 64 bytes more may be written."""
+    while start < end:
+        if start + WIDTH > len(texts):
+            to = _put_byte(texts[start], out, to)
+            start += 1
             continue
-        out[to] = _BACKSLASH
-        if letter > 1:
-            out[to + 1] = letter
-            to += 2
-            continue
-        out[to + 1], out[to + 2], out[to + 3] = 117, 48, 48
-        out[to + 4], out[to + 5] = _DIGITS[byte >> 4], _DIGITS[byte & 15]
-        to += 6
+        copy64(texts, start, out, to)
+        found = equal(texts, start, _QUOTE) | equal(texts, start, _BACKSLASH) | most(texts, start, 0x1F)
+        size = min(first(found) if found else WIDTH, end - start)
+        start, to = start + size, to + size
+        if found and start < end:
+            to = _put_byte(texts[start], out, to)
+            start += 1
     return to
 
 
@@ -98,7 +116,7 @@ def put_texts(
     Returns the bytes and the int64[n + 1] bounds of the new lines; no bounds where a document's text cannot be found,
     since a key of it is written with escapes.
     """
-    size = len(raw) + 6 * (bounds[-1] - bounds[0])
+    size = len(raw) + 6 * (bounds[-1] - bounds[0]) + WIDTH
     for i in range(len(starts)):
         size += ends[i] - starts[i] + 2
     out = np.empty(size, np.uint8)

@@ -19,7 +19,7 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from dolma_pipe import storage
+from dolma_pipe import storage, tombstones
 from dolma_pipe.batch import Batch
 from dolma_pipe.config import Config, fingerprint
 from dolma_pipe.draws import draws
@@ -110,7 +110,8 @@ class TrainTokenizer(Stage):
         refs = tuple(Ref(f"{self.origins[n].name}/documents/{shard[1]}", Shard(*shard).path) for n, shard in shards)
         how = (
             config.vocab_size, config.max_bytes, config.seed, config.specials, config.pad, config.added_tokens,
-            config.engine, config.limit, config.weights, [origin.lock is not None for origin in self.origins],
+            config.engine, config.limit, config.weights, [sorted(tombstones.read(name)) for name in config.datasets],
+            [origin.lock is not None for origin in self.origins],
         )  # fmt: skip
         definition = fingerprint((self.name, self.version, how))
         name = config.path.rsplit("/", 1)[-1].removesuffix(".json")
@@ -134,24 +135,28 @@ class TrainTokenizer(Stage):
     def _texts(self, task: Task, work: Work) -> Iterator[bytes]:
         """The chosen texts in documented order (data sets as given, shards by bytes, rows), cut at `CUT`."""
         samples = Samples(self.config.max_bytes, self.config.weights)
-        for batch, sources, found in self._batches(task, work):
-            samples.add(sources, found, np.diff(batch.offsets))
+        for batch, sources, found, stays in self._batches(task, work):
+            samples.add(sources, found, np.diff(batch.offsets) * stays)
             work.count(documents=len(batch), bytes=len(batch.data))
         samples.settle()
         if samples.unseen:
             known = ", ".join(sorted(samples.seen))
             raise ConfigError(f"weights: no document is of {samples.unseen[0]!r} (sources: {known})")
-        for batch, sources, found in self._batches(task, None):
-            rows = np.flatnonzero(samples.takes(sources, found))
+        for batch, sources, found, stays in self._batches(task, None):
+            rows = np.flatnonzero(samples.takes(sources, found) & stays)
             work.count(used_documents=len(rows), used_bytes=int(np.diff(batch.offsets)[rows].sum()))
             yield cut(
                 [batch.text(int(row)).encode() for row in rows], [*self.config.specials, *self.config.added_tokens]
             )
 
-    def _batches(self, task: Task, work: Work | None) -> Iterator[tuple[Batch, Names, NDArray[np.uint64]]]:
-        """All batches, with their documents' sources and draws. The first pass (with `work`) tells what it saw."""
+    def _batches(
+        self, task: Task, work: Work | None
+    ) -> Iterator[tuple[Batch, Names, NDArray[np.uint64], NDArray[np.bool_]]]:
+        """All batches, with their documents' sources and draws, and which were not taken down. The first pass (with
+        `work`) tells what it saw."""
         for ref, (number, shard) in zip(task.inputs, task.payload, strict=True):
             origin, shard = self.origins[number], Shard(*shard)
+            gone = tombstones.read(origin.dataset)
             reader = DocumentReader(shard, origin.columns, limit=self.config.limit)
             for batch in reader:
                 sources = np.array(origin.sources(batch).to_pylist(), object)
@@ -161,7 +166,8 @@ class TrainTokenizer(Stage):
                     found[rows] = draws(self.config.seed, "tokenizer", source, batch.ids.take(rows), origin.copy(shard))
                 if work is not None:
                     work.progress(len(batch), len(batch.data))
-                yield batch, sources, found
+                stays = np.array([name not in gone for name in batch.ids.to_pylist()] if gone else [True] * len(batch))
+                yield batch, sources, found, stays
             if work is not None:
                 work.count(bad_rows=reader.bad_rows, bad_bytes=reader.bad_bytes)
                 if reader.hash is not None and reader.size is not None:

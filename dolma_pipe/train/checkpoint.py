@@ -38,8 +38,8 @@ class CheckpointRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What a checkpoint is of.
 
     `data` is the identity of the order whose first `tokens` were shown, `begun` where each phase began; `model` has
-    the rotary positions of the present phase. `excluded` are the quarantined tokens.
-    `lineage` says what tokens, tokenizer, mixes and code it was made with.
+    the rotary positions of the present phase. `excluded` are the quarantined tokens, `memory` is what its examples
+    know by now (`objective.Remembering`). `lineage` says what tokens, tokenizer, mixes and code it was made with.
     """
 
     step: int
@@ -51,6 +51,7 @@ class CheckpointRecord(msgspec.Struct, frozen=True, kw_only=True):
     guard: GuardState = GuardState()
     excluded: list[TokenRange] = []
     lineage: dict[str, Plain] = {}
+    memory: dict[str, Plain] = {}
     files: dict[str, StoredFile] = {}
 
     @property

@@ -187,8 +187,18 @@ class PhaseConfig(Config, frozen=True):
     rope_theta: PositiveReal | None = None
 
 
+class DocumentsConfig(Config, frozen=True):
+    """Data sets to train on without token folders: documents are measured by `taggers`, judged by the rules of `keep`
+    (bundled recipes, recipe files, rules by name) and encoded while the run reads them."""
+
+    datasets: Annotated[list[str], Meta(min_length=1)]
+    tokenizer: str
+    taggers: list[str | dict[str, Plain]] = []
+    keep: list[str | dict[str, str]] = []
+
+
 class TrainConfig(RunConfig, frozen=True):
-    """One pre-training run.
+    """One pre-training run, on token folders (`data`) or straight from `documents`.
 
     It ends after `steps` steps, or after `tokens` tokens (the step that reaches them is a whole one), or, with
     neither, when the data's `epochs` are through; or after its `phases`, which take from the run what they leave out.
@@ -202,6 +212,7 @@ class TrainConfig(RunConfig, frozen=True):
     """
 
     data: list[DataSource] = []
+    documents: DocumentsConfig | None = None
     phases: list[PhaseConfig] = []
     tokens: Positive | None = None
     z_loss: Real = 0.0
@@ -228,7 +239,14 @@ class TrainConfig(RunConfig, frozen=True):
         if self.phases and (self.steps is not None or self.tokens is not None):
             raise ConfigError("steps and tokens: with phases, each phase says how long it is; leave them out")
         for number, phase in enumerate(self.stretches()):
-            _check_stretch(phase, f"phases.{number}: " if self.phases else "")
+            where = f"phases.{number}: " if self.phases else ""
+            _check_stretch(phase, where)
+            if self.documents is None:
+                _check_data(phase, where)
+            elif phase.data or (phase.steps is None and phase.tokens is None):
+                raise ConfigError(f"{where}documents are one stream without an end: no data, but steps or tokens")
+        if self.documents is not None and self.chunk_length is not None:
+            raise ConfigError("chunk_length has no effect on documents, which are not cut into chunks")
 
 
 def _check_stretch(phase: PhaseConfig, where: str) -> None:
@@ -238,6 +256,9 @@ def _check_stretch(phase: PhaseConfig, where: str) -> None:
         phase.schedule.check()
     if phase.rope_scaling is not None:
         phase.rope_scaling.check()
+
+
+def _check_data(phase: PhaseConfig, where: str) -> None:
     sources = phase.data or []
     if not sources:
         raise ConfigError(f"{where}data: no folder of tokens is named")

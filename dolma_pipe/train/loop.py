@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -33,7 +34,7 @@ from dolma_pipe.train.metrics import (
     skipped_path,
 )
 from dolma_pipe.train.model import Transformer, on_meta
-from dolma_pipe.train.objective import Traceable, Whole
+from dolma_pipe.train.objective import Remembering, Traceable, Whole
 from dolma_pipe.train.optimizer import (
     build_optimizer,
     gradient_norm,
@@ -49,6 +50,7 @@ from dolma_pipe.train.skipping import Quarantine
 from dolma_pipe.train.spikes import GuardState, SpikeGuard
 from dolma_pipe.train.start import load_weights
 from dolma_pipe.train.stopping import Stop, stop_signals
+from dolma_pipe.train.text_stream import TextSource
 from dolma_pipe.train.writers import Writers, require_writers
 
 
@@ -71,13 +73,20 @@ C = TypeVar("C", bound=RunConfig)
 MakePlan = Callable[[C, Progress | None], Plan]
 
 
-def train(config: TrainConfig, listen: Listener = lambda event: None, force: bool = False) -> TrainResult | None:
+def train(
+    config: TrainConfig,
+    listen: Listener = lambda event: None,
+    force: bool = False,
+    source: TextSource | None = None,
+) -> TrainResult | None:
     """Pre-train until the end or a signal, from the newest checkpoint in `config.to` if there is one.
+
+    `source` has the documents of a run that is configured to read them (`config.documents`).
 
     `force` removes what lies there first. SIGTERM and Ctrl-C save and return with `signal` set. Under torchrun every
     rank calls this; only the first one's listener hears anything and only it gets a result.
     """
-    return run(config, make_plan, listen, force)
+    return run(config, partial(make_plan, source=source), listen, force)
 
 
 def run(config: C, plan: MakePlan[C], listen: Listener = lambda event: None, force: bool = False) -> TrainResult | None:
@@ -118,6 +127,8 @@ class _Run:
         self.changed: list[str] = []
         if record is not None and saved is not None:
             self._check_same(record, saved)
+            if isinstance(self.plan.examples, Remembering):
+                self.plan.examples.remember(record.memory)
         self._check_ranks()
         self.phase = self.plan.phase(max(self.at.step, 1))
         self.model = sharded_model(config, self.phase.model, world)
@@ -248,6 +259,7 @@ class _Run:
             guard=self.guard.state,
             excluded=self.quarantine.excluded,
             lineage=examples.lineage() if isinstance(examples, Traceable) else {},
+            memory=examples.memory() if isinstance(examples, Remembering) else {},
         )
         self.saver.save(record, checkpoint.training_state(self.model, self.optimizer))
         self.saved_step = self.at.step

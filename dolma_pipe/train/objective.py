@@ -64,6 +64,15 @@ class Traceable(Protocol):
         ...
 
 
+@runtime_checkable
+class Remembering(Protocol):
+    """Examples that learn something on the way, which a run that goes on need not learn again."""
+
+    def memory(self) -> dict[str, Plain]: ...
+
+    def remember(self, memory: dict[str, Plain]) -> None: ...
+
+
 class Whole(NamedTuple):
     """A step's global batch, of which every rank holds a part: what its loss is divided by, and its rows."""
 

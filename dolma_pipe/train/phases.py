@@ -89,7 +89,7 @@ def bounds(
 
 def _check_length(length: int, longest: int, stands: Position) -> None:
     if longest % length:
-        raise ConfigError(f"sequence_length {length} does not divide the run's longest one, {longest} (or chunk_length)")
+        raise ConfigError(f"sequence_length {length} does not divide chunk_length, the run's longest one, {longest}")
     if stands.tokens % length:
         raise ConfigError(
             f"sequence_length {length}: the {stands.tokens} tokens before end inside a sequence; let the phase before "

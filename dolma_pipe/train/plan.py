@@ -15,6 +15,7 @@ from dolma_pipe.train.objective import Examples, Objective
 from dolma_pipe.train.parallel import World
 from dolma_pipe.train.phases import START, Bounds, Phase, Position, Progress, bounds, phases_of
 from dolma_pipe.train.start import architecture_of
+from dolma_pipe.train.text_stream import TextSource, TextStream
 from dolma_pipe.types import Plain
 
 
@@ -64,12 +65,17 @@ class Plan(NamedTuple):
         }
 
 
-def make_plan(config: TrainConfig, done: Progress | None = None) -> Plan:
-    """Open the data and size the model and the run, which may have come as far as `done`; errors are `train`'s."""
+def make_plan(config: TrainConfig, done: Progress | None = None, source: TextSource | None = None) -> Plan:
+    """Open the data and size the model and the run, which may have come as far as `done`; errors are `train`'s.
+
+    `source` has the documents that `config.documents` names.
+    """
     config.check()
     stretches = config.stretches()
     if done is not None and len(done.begun) > len(stretches):
         raise ConfigError(f"phases: the run is in its phase {len(done.begun)}, but there are {len(stretches)}")
+    if config.documents is not None:
+        return _text_plan(config, stretches, done, source)
     longest = config.chunk_length or max(stretch.sequence_length or 0 for stretch in stretches)
     loader = Loader(
         stretches[0].data or [], longest, config.seed, config.within_documents, config.source_loss_every > 0
@@ -82,6 +88,24 @@ def make_plan(config: TrainConfig, done: Progress | None = None) -> Plan:
         examples=loader,
         objective=lambda world: LanguageModelling(config, loader.source_names, world),
         passes=loader.passes(-(-found[-1].end.tokens // longest)),
+    )
+
+
+def _text_plan(
+    config: TrainConfig, stretches: list[PhaseConfig], done: Progress | None, source: TextSource | None
+) -> Plan:
+    if source is None:
+        raise ConfigError("documents: this run reads documents, which were not opened for it")
+    longest = max(stretch.sequence_length or 0 for stretch in stretches)
+    found: list[Bounds] = []
+    for number, stretch in enumerate(stretches):
+        found.append(bounds(stretch, number, found[-1].end if found else START, done, longest, None))
+    model = architecture_of(config).with_vocabulary(source.vocab_size)
+    return Plan(
+        phases=phases_of(config, stretches, found, model),
+        examples=TextStream(source, longest, config.seed, config.within_documents),
+        objective=lambda world: LanguageModelling(config, None, world),
+        passes={},
     )
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import torch
 import torch.distributed as dist
-from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.tensor import DTensor
 
 from dolma_pipe import storage
@@ -130,6 +131,12 @@ def _files(folder: str) -> dict[str, StoredFile]:
     return {path.name: StoredFile(path.stat().st_size, storage.content_hash(str(path))) for path in paths}
 
 
+@lru_cache(maxsize=4)
+def _host_mesh(shape: tuple[int, ...], names: tuple[str, ...] | None) -> DeviceMesh:
+    """The ranks of a mesh of devices, by their memory; making one makes process groups, so it is made once."""
+    return init_device_mesh("cpu", shape, mesh_dim_names=names)
+
+
 def _on_host(state: Any) -> Any:
     """A copy of nested tensors in memory that training does not touch; each rank keeps its part."""
     if isinstance(state, dict):
@@ -137,7 +144,7 @@ def _on_host(state: Any) -> Any:
     if isinstance(state, DTensor):
         mesh = state.device_mesh
         if mesh.device_type != "cpu":
-            mesh = init_device_mesh("cpu", tuple(mesh.shape), mesh_dim_names=mesh.mesh_dim_names)
+            mesh = _host_mesh(tuple(mesh.shape), mesh.mesh_dim_names)
         part = state.to_local().detach().to("cpu", copy=True)
         return DTensor.from_local(
             part, mesh, state.placements, run_check=False, shape=state.shape, stride=state.stride()

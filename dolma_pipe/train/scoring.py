@@ -17,6 +17,9 @@ from dolma_pipe.train.model import Transformer
 SORTED_TOGETHER = 64
 """Batches' worth of windows that are sorted by length, so that few positions are padding."""
 
+EXACT_POSITIONS = 2048
+"""Positions whose logits are copied, in float32, at a time."""
+
 Ids = NDArray[np.int64]
 
 
@@ -87,13 +90,16 @@ def _losses(model: Transformer, batch: list[Window]) -> list[Loss]:
     """Padding lies behind, where a causal model cannot see it."""
     device = next(model.parameters()).device
     labels = _padded([window.labels for window in batch], IGNORED).to(device)
-    logits = model(_padded([window.inputs for window in batch], 0).to(device))
-    counted = labels != IGNORED
-    rows, expected, chosen = counted.nonzero()[:, 0], labels[counted], logits[counted]
-    exact = chosen.to(torch.promote_types(chosen.dtype, torch.float32))
-    losses = F.cross_entropy(exact, expected, reduction="none").double()
-    nats = torch.zeros(len(batch), dtype=torch.float64, device=device).index_add_(0, rows, losses)
-    misses = torch.zeros_like(nats).index_add_(0, rows, (exact.argmax(dim=-1) != expected).double())
+    logits = model(_padded([window.inputs for window in batch], 0).to(device)).flatten(0, 1)
+    nats = torch.zeros(len(batch), dtype=torch.float64, device=device)
+    misses = torch.zeros_like(nats)
+    counted = (labels != IGNORED).flatten().nonzero()[:, 0]
+    for places in counted.split(EXACT_POSITIONS):
+        expected, exact = labels.flatten()[places], logits[places]
+        exact = exact.to(torch.promote_types(exact.dtype, torch.float32))
+        rows = places // labels.shape[1]
+        nats.index_add_(0, rows, F.cross_entropy(exact, expected, reduction="none").double())
+        misses.index_add_(0, rows, (exact.argmax(dim=-1) != expected).double())
     return [Loss(loss, missed == 0) for loss, missed in zip(nats.tolist(), misses.tolist(), strict=True)]
 
 

@@ -38,6 +38,7 @@ def verify_run(run: str, mixed: Sequence[str] = ()) -> VerifiedRun:
     problems: list[str] = []
     notes: list[str] = []
     seen: dict[str, dict[str, Plain]] = {}
+    records: list[checkpoint.CheckpointRecord] = []
     files = 0
     for folder in folders:
         try:
@@ -45,6 +46,7 @@ def verify_run(run: str, mixed: Sequence[str] = ()) -> VerifiedRun:
         except PipeError as error:
             problems.append(str(error))
             continue
+        records.append(record)
         files += len(record.files)
         problems += _changed_files(folder, record)
         problems += _contradictions(folder, record)
@@ -56,6 +58,7 @@ def verify_run(run: str, mixed: Sequence[str] = ()) -> VerifiedRun:
             notes.append(f"{folder}: trained by version {made['version']}, source {made['train'][:8]}, not by this")
     for one in seen.values():
         problems += _changed_tokens(one)
+    problems += _changed_documents(records[-1]) if records else []
     found = {name: origin["mix"] for one in seen.values() for name, origin in _mixes(one)}
     problems += _changed_mixes(found, mixed)
     left = sorted(set(found) - {Path(folder).name for folder in mixed})
@@ -91,6 +94,26 @@ def _changed_tokens(made: dict[str, Plain]) -> list[str]:
     if found.manifest.tokenizer_hash != made["tokenizer"]:
         problems.append(f"{folder}: tokenizer {found.manifest.tokenizer_hash}, the run had {made['tokenizer']}")
     return problems + tokens.verify(found)
+
+
+def _changed_documents(record: checkpoint.CheckpointRecord) -> list[str]:
+    """Of a run that was trained straight from documents: the files that it has read, and its tokenizer."""
+    documents = record.config.get("documents")
+    if documents is None:
+        return []
+    folders = {Path(dataset).name: dataset for dataset in documents["datasets"]}
+    known = {documents["tokenizer"]: record.data["tokenizer"]}
+    if not documents["tokenizer"].endswith(".json"):
+        known = {storage.join(documents["tokenizer"], tokens.TOKENIZER): record.data["tokenizer"]}
+    for name, (_, digest) in record.memory.items():
+        dataset, _, shard = name.partition("/")
+        known[storage.join(folders[dataset], "documents", shard)] = digest
+    found = {path: storage.content_hash(path) if storage.is_file(path) else "none" for path in known}
+    return [
+        f"{path}: hash {found[path]}, the run was trained on {digest}"
+        for path, digest in known.items()
+        if found[path] != digest
+    ]
 
 
 def _mixes(made: dict[str, Plain]) -> list[tuple[str, dict[str, Plain]]]:

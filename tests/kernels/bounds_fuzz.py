@@ -31,11 +31,13 @@ from dolma_pipe.kernels import (
     passages,
     periods,
     ranges,
+    rewriting,
     scenes,
     stars,
     tokens,
     utf8,
     winnowing,
+    xxh3,
 )  # fmt: skip
 from dolma_pipe.stages.dedup.minhash.signatures import MinhashRules, Signer
 from dolma_pipe.tagger import load
@@ -174,6 +176,8 @@ def run_json(generator: random.Random) -> None:
     found = jsonlines.find_documents(block)
     for ranges_of, kinds in zip(found.fields, found.kinds, strict=True):
         jsonstrings.gather_strings(block, ranges_of, kinds, found.sure)
+    texts = make_batch([random_text(generator) for _ in range(int(found.sure.sum()))])
+    rewriting.put_texts(block, found.starts[found.sure], found.ends[found.sure], texts.data, texts.offsets)
 
 
 def run_keys(batch: Batch) -> None:
@@ -231,6 +235,7 @@ def run(batch: Batch) -> None:
     many = joined.joined_repeats(batch.data, words.starts, words.ends, words.chars, words.offsets, ngrams.MOST_SLOTS)
     assert np.array_equal(few, many)
     hashing.hash128_ranges(batch.data, words.starts, words.ends)
+    xxh3.framed_hashes(batch.data[:30], batch.data, batch.offsets, batch.data[:9], xxh3.secret())
     assert utf8.validate(batch.data, batch.offsets) == -1
     run_positions(batch)
     run_overlap(batch)

@@ -149,6 +149,15 @@ def test_no_source_gets_less_than_its_least_share(sizes: list[tuple[int, float]]
     assert all(found[name] >= sample.min_share * 10**9 - 1 for name, sample in samples.items())
 
 
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.floats(0.1, 5)), min_size=1, max_size=5), st.integers(1, 10**6))
+def test_a_redistributed_budget_is_spent_as_far_as_the_sources_go(sizes: list[tuple[int, float]], total: int) -> None:
+    samples = {str(n): Sample(share=share) for n, (_, share) in enumerate(sizes)}
+    available = {str(n): size for n, (size, _) in enumerate(sizes)}
+    found = sizes_and_shares(samples, available, bytes=total, on_shortfall="redistribute")
+    assert all(found[name] <= available[name] for name in samples)
+    assert abs(sum(found.values()) - min(total, sum(available.values()))) <= len(sizes)
+
+
 def test_available_shares_follow_from_what_is_left(make_dataset: MakeDataset, tmp_path: Path) -> None:
     big, small = make_dataset(texts(4, 40), "big"), make_dataset(texts(1, 10), "small")
     step = {"sample": {"share": "available", "max_epochs": 4}}

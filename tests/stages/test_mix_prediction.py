@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,19 @@ from conftest import MakeDataset
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mixes import CLUSTERS, SPANS, clusters, ids, measure, run_mix, spans
+from plain_dedup import ALL_LINES, dedup
+from tiny_tokenizers import write_tokenizer
 from typer.testing import CliRunner
 
 from dolma_pipe.cli import app
 from dolma_pipe.config import convert
 from dolma_pipe.errors import ConfigError, DataError
+from dolma_pipe.execution import Options, run_stage
+from dolma_pipe.runners.local import Local
 from dolma_pipe.stages.mix import MixConfig, read_lock
 from dolma_pipe.stages.mix.prediction import Prediction, predict
 from dolma_pipe.stages.mix.sweep import Sweep, parse, sweep
+from dolma_pipe.stages.tag import Tag, TagConfig
 from dolma_pipe.types import Plain
 
 LENGTH = {"bytes": pa.int64(), "characters": pa.int64(), "words": pa.int32(), "lines": pa.int32()}
@@ -110,6 +116,7 @@ def check(found: Prediction, mixed: Path, has_edits: bool = False) -> None:
 RULES = {"keep": {"long": "size.words > 2", "odd": "size.words % 2 = 1", "never": "size.words < 99"}}
 DEDUP = {"dedup": {"by": "dedup_text"}}
 HELD = {"split": {"name": "held", "fraction": 0.2}}
+CURVE = {"by": "size.score", "start": 0.3, "max_epochs": 3, "share": 2, "buckets": 4}
 BY_CLUSTER = {"split": {"name": "held", "fraction": 0.3, "by": "dedup_text"}}
 
 
@@ -132,6 +139,11 @@ BY_CLUSTER = {"split": {"name": "held", "fraction": 0.3, "by": "dedup_text"}}
             {"budget": {"bytes": 900, "on_shortfall": "cap"}},
         ),
         (["size"], [RULES], {"web": {"upsample": {"by": "size.score", "rates": {"0.2": 1, "0.5": 2.5}}}}, {}),
+        (
+            ["size"], [RULES], {"web": {"upsample": CURVE}, "books": {"sample": {"share": 1}}},
+            {"budget": {"bytes": 1200, "on_shortfall": "redistribute"}},
+        ),
+        ([], [{"limit": {"documents": 9}}], {"web": {"sample": {"rate": 0.5}}}, {"seed": 4}),
     ],
 )  # fmt: skip
 def test_plan_equals_run(
@@ -141,6 +153,24 @@ def test_plan_equals_run(
     found = predicted(sources, **more)
     run_mix(tmp_path / "out", *sources, **more)
     check(found, tmp_path / "out")
+
+
+def test_tokens_that_were_counted_are_those_of_the_run(
+    two: list[dict[str, Any]], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    tokenizer = write_tokenizer(tmp_path_factory.mktemp("tokenizer"))
+    data = [source["dataset"] for source in two]
+    tagger: Plain = {"name": "tokens", "tokenizer": tokenizer}
+    run_stage(Tag(TagConfig(datasets=data, taggers=[tagger])), Local(1), Options(force=True))
+    last: Any = {"web": {"sample": {"share": 3, "max_epochs": 2}}, "books": {"sample": {"share": 1}}}
+    sources = mix_of(two, ["size", "tokens"], RULES, **last)
+    budget: Any = {"tokens": 400, "tokenizer": tokenizer}
+    found = predicted(sources, budget=budget)
+    run_mix(tmp_path / "out", *sources, budget=budget)
+    check(found, tmp_path / "out")
+    for name, locked in read_lock(str(tmp_path / "out")).sources.items():
+        assert found.sources[name].estimates == []
+        assert found.sources[name].written.tokens == locked.funnel.kept.written_tokens
 
 
 @pytest.mark.parametrize(
@@ -242,7 +272,7 @@ def test_values_of_a_sweep_have_no_dust() -> None:
     assert parse("a.b=0.1:0.7:0.1").values == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
 
 
-@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.tuples(
@@ -263,6 +293,63 @@ def test_any_documents_are_foreseen(
     found = predicted(sources)
     run_mix(folder / "out", *sources)
     check(found, folder / "out", has_edits=True)
+
+
+Star = tuple[int, str | None, int, list[int]]  # a number, a star, a text, the texts that it was compared with
+
+
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 4), st.sampled_from([None, "x", "y"]), st.integers(0, 5),
+            st.lists(st.integers(0, 5), max_size=3),
+        ),
+        min_size=2, max_size=16,
+    )
+)  # fmt: skip
+def test_survivors_among_near_duplicates_are_foreseen(
+    make_dataset: MakeDataset, tmp_path_factory: pytest.TempPathFactory, rows: list[Star]
+) -> None:
+    folder = tmp_path_factory.mktemp("mix")
+    dataset = lay_out(make_dataset, folder.name, [(number, None, (0, 0)) for number, *_ in rows])
+    kinds = {**CLUSTERS, "text": pa.int64(), "near": pa.list_(pa.int32())}
+    stars = [
+        {"cluster": star, "rank": rank, "text": text, "near": sorted(set(near))}
+        for rank, (_, star, text, near) in enumerate(rows)
+    ]
+    measure(dataset, "near", kinds, stars)
+    rules = {"keep": {"long": "size.words > 1", "odd": "size.words <> 3"}}
+    web = {"name": "web", "dataset": dataset, "attributes": ["size", "near"]}
+    sources = [{**web, "steps": [rules, {"dedup": {"by": "near"}}]}]
+    found = predicted(sources)
+    run_mix(folder / "out", *sources)
+    check(found, folder / "out")
+    fewer = [{**web, "steps": [{"keep": {"long": "size.words > 1"}}, {"dedup": {"by": "near"}}]}]
+    run_mix(folder / "fewer", *fewer)
+    mine = found.sources["web"]
+    assert mine.kept.documents + mine.rules["odd"].regained.documents == len(ids(folder / "fewer"))
+
+
+def test_documents_that_lose_paragraphs_are_foreseen_but_for_those_in_doubt(
+    make_dataset: MakeDataset, tmp_path: Path
+) -> None:
+    draw = random.Random(11)
+    pieces = ["a", "bb", "çç", "dé", "🦆🦆", "", "a line of its own"]
+    texts = ["\n".join(draw.choices(pieces, k=draw.randint(1, 4))) for _ in range(60)]
+    dataset = lay_out(make_dataset, "web", [(number % 7, None, (0, 0)) for number in range(60)], texts)
+    dedup(dataset, by="paragraph", paragraph=ALL_LINES)
+    steps = [RULES, {"dedup": {"by": "dedup_paragraph"}}]
+    sources = [{"name": "web", "dataset": dataset, "attributes": ["size", "dedup_paragraph"], "steps": steps}]
+    found = predicted(sources).sources["web"]
+    run_mix(tmp_path / "out", *sources)
+    funnel = read_lock(str(tmp_path / "out")).sources["web"].funnel
+    assert found.dropped["rules"].documents == funnel.dropped["rules"].documents
+    [in_doubt] = [int(said.split(" ")[0]) for said in found.estimates if "white space" in said]
+    assert 0 <= found.kept.documents - funnel.kept.documents <= in_doubt
+    assert found.kept.documents + found.dropped["empty_after_edit"].documents == len(ids(tmp_path / "out")) + (
+        funnel.dropped["empty_after_edit"].documents
+    )
 
 
 def test_no_document_file_is_opened(two: list[dict[str, Any]]) -> None:

@@ -229,6 +229,20 @@ def test_upsampling_does_not_depend_on_workers_or_files(graded: str, make_datase
     assert tree_of(tmp_path / "1") == tree_of(tmp_path / "8") != tree_of(tmp_path / "2")
 
 
+def test_how_documents_lie_in_files_does_not_matter(make_dataset: MakeDataset, tmp_path: Path) -> None:
+    rows = [{"id": f"n{n}", "text": "x" * (n % 23 + 1)} for n in range(80)]
+    step = {"upsample": {"by": "q.score", "start": 0.2, "max_epochs": 4, "share": 1}}
+    taken: list[Counter[str]] = []
+    for name, cuts in (("one", [0, 80]), ("three", [0, 7, 50, 80])):
+        dataset = make_dataset({f"{a}.jsonl": rows[a:b] for a, b in pairwise(cuts)}, name)
+        order = [int(row["id"][1:]) for a, b in sorted(pairwise(cuts), key=lambda cut: f"{cut[0]}.jsonl")
+                 for row in rows[a:b]]  # fmt: skip
+        measure(dataset, "q", {"score": pa.float64()}, [{"score": n * 37 % 80 / 80} for n in order])
+        run_mix(tmp_path / f"{name}-out", source(dataset, step), budget={"bytes": 1500})
+        taken.append(Counter(ids(tmp_path / f"{name}-out")))
+    assert taken[0] == taken[1]
+
+
 @pytest.mark.parametrize(("step", "message"), [
     ({"by": "q.score", "rates": {"1": 0}}, "takes no document"),
     ({"by": "q.score", "rates": {"x": 2}}, "rates: expected numbers"),

@@ -12,6 +12,7 @@ import pytest
 import tokenizers
 from tiny_tokenizers import TEXT
 
+from dolma_pipe import tombstones
 from dolma_pipe.errors import ConfigError, DataError
 from dolma_pipe.execution import Summary, run_stage
 from dolma_pipe.runners.local import Local
@@ -166,6 +167,15 @@ def test_sources_are_sampled_by_their_weights(tmp_path: Path, make_dataset: Make
     assert not any("a" in left + right for left, right in found)
     both = train(data, tmp_path / "both", weights={"greek": 3, "latin": 1}, max_bytes=4 * size, vocab_size=268)
     assert both.counts["used_bytes"] == pytest.approx(4 * size, abs=size)
+
+
+def test_what_was_taken_down_teaches_nothing(tmp_path: Path, make_dataset: Make) -> None:
+    data = weighted(make_dataset)
+    train(data, tmp_path / "out", vocab_size=265)
+    tombstones.add(data, [f"greek{i}" for i in range(20)])
+    assert train(data, tmp_path / "out", vocab_size=265).counts["used_documents"] == 20
+    found = json.loads((tmp_path / "out" / "tokenizer.json").read_bytes())["model"]["merges"]
+    assert all("a" in left + right or "b" in left + right or "c" in left + right for left, right in found)
 
 
 def test_a_weight_for_no_source_is_refused(tmp_path: Path, make_dataset: Make) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -114,7 +115,8 @@ train(convert(msgspec.json.decode(sys.argv[1]), TrainConfig, "test"))
 
 def test_a_run_killed_in_the_middle_of_a_save_goes_on_from_the_one_before(make_config: MakeConfig) -> None:
     config, whole = make_config(), make_config("whole")
-    killed = subprocess.run([sys.executable, "-c", DYING, msgspec.json.encode(config)], capture_output=True)
+    command = [sys.executable, "-c", DYING, msgspec.json.encode(config).decode()]
+    killed = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert Path(config.to, "checkpoints/step-00000010").exists()
     assert steps(config) == [5]

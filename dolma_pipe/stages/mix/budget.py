@@ -44,7 +44,8 @@ def _shares(samples: Mapping[str, Sample], available: Mapping[str, int], tempera
         return {name: sample.share or 0.0 for name, sample in samples.items()}
     sizes = {name: float(available[name]) ** (1 / temperature) for name in samples}
     whole = sum(sizes.values()) or 1.0
-    shares = {name: size / whole for name, size in sizes.items()}
+    # a machine's power function may err in the last bit
+    shares = {name: round(size / whole, 12) for name, size in sizes.items()}
     return _raised(shares, {name: sample.min_share for name, sample in samples.items()})
 
 

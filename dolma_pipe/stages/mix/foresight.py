@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -92,16 +92,17 @@ class Seen(NamedTuple):
 
 
 class Nameless(AttributeReader):
-    """Hands out rows without their documents' ids, where it is known that the sets belong together."""
+    """Hands out rows without their documents' ids, where it is known that the sets belong together; with no fields,
+    the ids alone."""
 
     def __init__(self, path: str, set_name: str, fields: tuple[str, ...]) -> None:
         super().__init__(path, set_name, fields)
-        columns = [f"{set_name}.{field}" for field in fields]
+        columns = [f"{set_name}.{field}" for field in fields] or ["id"]
         self._batches = self._file.iter_batches(batch_size=ROW_GROUP, columns=columns, use_threads=False)
 
-    def some(self, rows: int) -> pa.StructArray:
+    def some(self, rows: int) -> Any:
         """The next rows, so many or what is left."""
-        column = self._take(rows).column(self.set_name).combine_chunks()
+        column = self._take(rows).column(0).combine_chunks()
         return column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
 
 
@@ -123,9 +124,13 @@ class Foresight(Judge):
         self.fields = wanted_fields(source, known)
         self.readers = {name: self._reader(AttributeReader, name) for name in self.fields}
         self.estimator = Estimator(source.edits, source.keep_after) if source.edits and known.length else None
-        self.named = named or needs_names(source) or not self._belong_together()
-        if not self.named:
+        self.named = named or needs_names(source)
+        self._names: Nameless | None = None
+        self._together = columns_read(source) == ("id",) and self._belong_together()
+        if self._together:
             self.readers = {name: self._reader(Nameless, name) for name in self.fields}
+            first = next(iter(self.fields))
+            self._names = Nameless(source.attribute_file(first, shard), first, ()) if self.named else None
 
     def _reader(self, kind: type[AttributeReader], name: str) -> AttributeReader:
         return kind(self.source.attribute_file(name, self.shard), name, self.fields[name])
@@ -149,23 +154,26 @@ class Foresight(Judge):
     def _rows(self) -> Iterator[Rows]:
         if not self.readers or columns_read(self.source) != ("id",):
             yield from self._document_rows()
-        elif self.named:
-            yield from self._attribute_rows()
+        elif self._together:
+            yield from self._rows_together()
         else:
-            yield from self._nameless_rows()
+            yield from self._attribute_rows()
 
-    def _nameless_rows(self) -> Iterator[Rows]:
+    def _rows_together(self) -> Iterator[Rows]:
         total = next(iter(self.readers.values())).rows
         counts = [min(ROW_GROUP, total - first) for first in range(0, total, ROW_GROUP)]
         with ThreadPoolExecutor(1) as ahead:  # rows are decoded while those before them are judged
-            coming = [ahead.submit(self._next, count) for count in counts[:1]]
-            for number, count in enumerate(counts):
-                found = coming.pop().result()
-                coming += [ahead.submit(self._next, more) for more in counts[number + 1 : number + 2]]
-                yield Rows(pa.nulls(count, pa.string()), found, None)
+            coming: Future[Rows] | None = None
+            for count in counts:
+                ready, coming = coming, ahead.submit(self._next, count)
+                if ready is not None:
+                    yield ready.result()
+            if coming is not None:
+                yield coming.result()
 
-    def _next(self, rows: int) -> dict[str, pa.StructArray]:
-        return {name: reader.some(rows) for name, reader in self.readers.items() if isinstance(reader, Nameless)}
+    def _next(self, count: int) -> Rows:
+        found = {name: reader.some(count) for name, reader in self.readers.items() if isinstance(reader, Nameless)}
+        return Rows(pa.nulls(count, pa.string()) if self._names is None else self._names.some(count), found, None)
 
     def _document_rows(self) -> Iterator[Rows]:
         """Rows of which the documents themselves must be asked; their texts are not."""

@@ -101,21 +101,27 @@ def choose(found: list[Candidate], wanted: Wanted) -> Candidate:
         candidate
         for candidate in found
         if wanted.rule in (None, candidate.rule)
-        and _plain(wanted.attribute) in map(_plain, (candidate.threshold.sql, *candidate.threshold.attributes))
+        and _plain(wanted.attribute) in _named(candidate)
         and wanted.sign in (None, candidate.threshold.operator)
     ]
+    others = fitting or [each for each in found if _plain(wanted.attribute) in _named(each)]
     near = [each for each in fitting if wanted.values[0] <= each.threshold.value <= wanted.values[-1]]
     for candidates in (fitting, near):
         if len(candidates) == 1:
             return candidates[0]
-    if fitting:
+    if others:
         raise ConfigError(
-            f"--sweep {wanted.attribute}: compared {len(fitting)} times; write one of {'; '.join(map(str, fitting))}"
+            f"--sweep {wanted.attribute}: compared {len(others)} times; write one of {'; '.join(map(str, others))}"
         )
     known = list(dict.fromkeys(name for candidate in found for name in sorted(candidate.threshold.attributes)))
     guesses = difflib.get_close_matches(wanted.attribute, known, n=2)
     hint = f"; did you mean {' or '.join(guesses)}?" if guesses else f" (there are: {', '.join(known) or 'none'})"
     raise ConfigError(f"--sweep {wanted.attribute}: no rule compares it so with a number{hint}")
+
+
+def _named(candidate: Candidate) -> list[str]:
+    """What a comparison may be called by."""
+    return [_plain(name) for name in (candidate.threshold.sql, *candidate.threshold.attributes)]
 
 
 def _plain(sql: str) -> str:

@@ -142,11 +142,12 @@ class Contest:
     def __init__(self, members: Sequence[Members], is_star: bool) -> None:
         kind = stars.COPY if is_star else clusters.COPY
         copies = np.concatenate([np.empty(0, kind), *(found.copies for found in members)])
-        order = clusters.by_preference(copies)
+        order = _by_preference(copies)
         self._shards, self._rows = copies["shard"][order], copies["row"][order]
         self._documents = np.concatenate([np.empty(0, np.int64), *(found.documents for found in members)])[order]
-        keys = copies[["key0", "key1"]][order]
-        self._clusters = np.cumsum(np.concatenate([[False], keys[1:] != keys[:-1]])) if len(keys) else keys
+        first, second = copies["key0"][order], copies["key1"][order]
+        is_other = (first[1:] != first[:-1]) | (second[1:] != second[:-1])
+        self._clusters = np.cumsum(np.concatenate([[False], is_other])) if len(order) else order
         texts = [found.texts for found in members if found.texts is not None]
         self._texts = _joined(texts).take(order) if is_star else None
 
@@ -165,6 +166,12 @@ class Contest:
     def rows(self, copies: Array, shard: int) -> Array:
         """The rows of those copies that lie in a shard."""
         return np.sort(self._rows[copies[self._shards[copies] == shard]])
+
+
+def _by_preference(copies: Array) -> Array:
+    """The order of `clusters.by_preference`, of copies in the order of the data: what is alike is not compared."""
+    wanted = [copies["rank"], -copies["prefer"], copies["source"], copies["key1"], copies["key0"]]
+    return np.lexsort([column for column in wanted if len(column) and (column != column[0]).any()] or [copies["rank"]])
 
 
 def _joined(parts: Sequence[stars.Copies]) -> stars.Copies:

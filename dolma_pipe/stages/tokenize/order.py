@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import NDArray
 
-from dolma_pipe.draws import draws
+from dolma_pipe.draws import MANY, draws
 from dolma_pipe.stages.tokenize.runs import map_array
 
 compute: Any = pyarrow.compute
@@ -30,6 +30,11 @@ PURPOSE = "tokenize"
 MERGED_AT_ONCE = 1 << 21
 
 
+def warm() -> None:
+    """Compile what draws many documents."""
+    draws(0, PURPOSE, "", pa.array([""] * MANY))
+
+
 def drawn_documents(
     documents: pa.Table, run: int, seed: int, copy: int, taken_down: Collection[str] = ()
 ) -> NDArray[Any]:
@@ -37,11 +42,11 @@ def drawn_documents(
     found = np.empty(len(documents), SORTED)
     found["run"], found["row"] = run, np.arange(len(documents))
     found["tokens"] = np.diff(documents["end"].to_numpy(), prepend=0)
-    sources = documents["source"].combine_chunks().dictionary_encode()
+    ids, sources = documents["id"].combine_chunks(), documents["source"].combine_chunks().dictionary_encode()
     indices = sources.indices.to_numpy(zero_copy_only=False)
     for number, source in enumerate(sources.dictionary.to_pylist()):
         rows = np.flatnonzero(indices == number)
-        found["draw"][rows] = draws(seed, PURPOSE, source, documents["id"].take(pa.array(rows)), copy)
+        found["draw"][rows] = draws(seed, PURPOSE, source, ids.take(pa.array(rows)), copy)
     if taken_down:
         gone = compute.is_in(documents["id"], pa.array(sorted(taken_down), pa.string())).to_numpy()
         found = found[~gone]

@@ -73,9 +73,13 @@ class Tokenize(Stage):
     def warm(self) -> str | None:
         from dolma_pipe.kernels.tokens import scatter_ranges
 
-        self.tokenizer.documents(make_batch(["Warm up.", ""]))
+        batch = make_batch(["Warm up.", ""])
+        self.tokenizer.documents(batch)
+        if (rearranger := self._encoder.rearranger) is not None:
+            rearranger.documents(batch, batch.ids, 0)
         (read, places), out = runs.warm_arrays(), runs.warm_arrays()[0].copy()
         scatter_ranges(read, places, places, out, places)
+        order.warm()
         return f"encoding with {self.tokenizer.describe()}"
 
     # What there is to do
@@ -126,8 +130,9 @@ class Tokenize(Stage):
         return tasks
 
     def _taken_down(self, origin: Origin) -> set[str]:
-        """Ids that a take-down has named, in the data set or here."""
-        return tombstones.read(origin.dataset) | tombstones.read(self.home)
+        """Ids that a take-down has named: in the data set, in the mix that it is a split of, or here."""
+        mixed = origin.dataset.rsplit("/splits/", 1)[0]
+        return set[str]().union(*map(tombstones.read, {origin.dataset, mixed, self.home}))
 
     def _copy(self, number: int) -> int:
         origin, shard = self._inputs[number]
