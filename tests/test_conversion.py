@@ -21,8 +21,10 @@ from dolma_pipe.conversion.mixing import convert_mix
 from dolma_pipe.errors import AlignmentError, ConfigError, DataError
 from dolma_pipe.execution import Options, run_stage
 from dolma_pipe.recipes import read_recipe
+from dolma_pipe.rules import Expression, references
 from dolma_pipe.runners.local import Local
 from dolma_pipe.stages.mix import Mix, MixConfig
+from dolma_pipe.tagger import Tagger, find_class
 
 ROWS: dict[str, dict[str, Any]] = {
     "absent": {}, "empty": {"k": []}, "low": {"k": [[0, 4, 1.0]]}, "mid": {"k": [[0, 4, 5.0]]},
@@ -156,6 +158,19 @@ def test_our_own_taggers_stand_for_dolma_s_where_nothing_was_converted(
     assert rules["has_curly_brace"] == "NOT (c4.has_curly_brace)"
     assert source[0]["steps"][1] == {"edit": {"replace": "dolma_pii.email", "with": "|||E|||", "min_score": 0.5}}
     assert source[0]["attributes"] == ["gopher", "gopher_repetition", "c4", "dolma_pii"]
+
+
+def test_fields_that_stand_for_dolma_s_are_written_by_our_taggers() -> None:
+    named = {
+        path
+        for entry in read_yaml(bundled("convert/dolma.yaml"))
+        for kind in ("numbers", "flags", "spans")
+        for sql in entry.get(kind, {}).values()
+        for path in references(Expression("x", sql, "x"))
+    }
+    for set_name, field in sorted(named):
+        if not set_name.startswith("dedup_") and (set_name, field) != ("langid", "en"):
+            assert field in find_class(set_name, "taggers", Tagger).fields, f"{set_name}.{field}"
 
 
 def test_an_attribute_that_nobody_writes_is_named_with_the_nearest(dolma: str, tmp_path: Path) -> None:

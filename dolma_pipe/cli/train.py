@@ -126,6 +126,7 @@ def _plan(run: Any, json: bool) -> None:
         typer.echo(msgspec.json.encode(facts).decode())
         return
     passes = ", ".join(f"{folder} seen {count:g} times" for folder, count in facts["passes"].items())
+    passes = passes or f"documents of {', '.join(run.documents.datasets)}"
     size = f"{facts['parameters']:,} parameters, {facts['steps']:,} steps of {facts['tokens_per_step']:,} tokens"
     typer.echo(f"train -> {run.to}: {size}; {passes}")
     for name, steps in facts["phases"].items():
@@ -207,6 +208,8 @@ class Display:
         self._say(f"train: {size} on {event.world_size} x {event.device}")
         for folder, passes in event.passes.items():
             self._say(f"train: {folder} will be seen {passes:g} times")
+        for name, steps in event.phases.items():
+            self._say(f"train: {name}, {steps:,} steps")
         if event.step:
             changed = f"; changed since: {', '.join(event.changed)}" if event.changed else ""
             self._say(f"train: going on after step {event.step:,}{changed}")

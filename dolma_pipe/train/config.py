@@ -77,8 +77,8 @@ class SkipConfig(Config, frozen=True):
 
     Always those whose loss or gradient is not finite. With `spike_sigma` also those whose loss or gradient norm is
     more than so many standard deviations above the mean of the last `window` steps that were not skipped (once half
-    of a window is known). More than `most` skips within a window's steps end the run. `quarantine`: the documents of
-    a skipped step are shown no more.
+    of a window is known; each phase begins anew). More than `most` skips within a window's steps end the run.
+    `quarantine`: the documents of a skipped step are shown no more.
     """
 
     spike_sigma: PositiveReal | None = None

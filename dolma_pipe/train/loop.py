@@ -12,7 +12,6 @@ from functools import partial
 from time import perf_counter
 from typing import Any, TypeVar
 
-import msgspec
 import torch
 
 from dolma_pipe import storage
@@ -29,6 +28,7 @@ from dolma_pipe.train.metrics import (
     CheckpointSaved,
     Listener,
     RunStarted,
+    TrainResult,
     metrics_path,
     read_metrics,
     skipped_path,
@@ -52,22 +52,6 @@ from dolma_pipe.train.start import load_weights
 from dolma_pipe.train.stopping import Stop, stop_signals
 from dolma_pipe.train.text_stream import TextSource
 from dolma_pipe.train.writers import Writers, require_writers
-
-
-class TrainResult(msgspec.Struct, frozen=True, kw_only=True):
-    """How a run stands when `train` returns; losses are those of its first and its last step."""
-
-    to: str
-    step: int
-    steps: int
-    tokens: int
-    parameters: int
-    first_loss: float
-    last_loss: float
-    checkpoint: str
-    trained_steps: int
-    signal: str | None = None
-
 
 C = TypeVar("C", bound=RunConfig)
 MakePlan = Callable[[C, Progress | None], Plan]
@@ -189,12 +173,11 @@ class _Run:
         start, step = perf_counter(), self.at.step + 1
         self._enter(self.plan.phase(step))
         rows, waited = feed.take(self.at)
-        weight, stops = self.world.agree(step, [self.objective.weight(rows), self.stop.signal is not None])
-        if stops:
-            self.stop.signal = self.stop.signal or "a signal to another rank"
+        weight = self._agree(step, self.objective.weight(rows))
+        loss = None if weight is None else self._gradients(rows, Whole(max(weight, 1), self.phase.global_batch_size))
+        if loss is None:
             return False
         rate = self.phase.rate(step)
-        loss = self._gradients(rows, Whole(max(weight, 1), self.phase.global_batch_size))
         norm = gradient_norm(self.parameters)
         skipped = self.guard.judge(step, loss, norm.item())
         if skipped is None:
@@ -222,13 +205,23 @@ class _Run:
         if phase is not self.phase:
             self.phase = phase
             self.model.turn_as(phase.model)
+            self.guard.begin_anew()
 
-    def _gradients(self, rows: Any, whole: Whole) -> float:
-        """Accumulate the gradient of the step's loss over micro-batches; the loss."""
+    def _agree(self, step: int, weight: int = 0) -> int | None:
+        """What all ranks' rows weigh; None if any rank was asked to stop."""
+        total, stops = self.world.agree(step, [weight, self.stop.signal is not None])
+        if stops:
+            self.stop.signal = self.stop.signal or "a signal to another rank"
+        return None if stops else total
+
+    def _gradients(self, rows: Any, whole: Whole) -> float | None:
+        """Accumulate the gradient of the step's loss over micro-batches; the loss, None if a stop was asked for."""
         micro = self.phase.micro_batch_size or rows.row_count
         starts = range(0, rows.row_count, micro)
         total = torch.zeros((), dtype=torch.float64, device=self.world.device)
         for start in starts:
+            if start and self._agree(self.at.step + 1) is None:
+                return None
             reduce_gradients(self.model, last=start == starts[-1])
             mean, extra = self.objective.loss(self.model, rows.rows(start, start + micro), whole)
             (mean if extra is None else mean + extra).backward()

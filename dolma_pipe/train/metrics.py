@@ -71,6 +71,21 @@ class StepSkipped(msgspec.Struct, frozen=True, kw_only=True):
     quarantined: bool
 
 
+class TrainResult(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run stands when `train` returns; losses are those of its first and its last step."""
+
+    to: str
+    step: int
+    steps: int
+    tokens: int
+    parameters: int
+    first_loss: float
+    last_loss: float
+    checkpoint: str
+    trained_steps: int
+    signal: str | None = None
+
+
 Event = RunStarted | StepMetrics | StepSkipped | CheckpointSaved
 Listener = Callable[[Event], None]
 

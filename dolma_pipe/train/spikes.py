@@ -26,6 +26,10 @@ class SpikeGuard:
         self._config = config
         self.state = state
 
+    def begin_anew(self) -> None:
+        """Forget what was usual: another batch size or mixture has other losses and gradients."""
+        self.state = GuardState(skipped=self.state.skipped)
+
     def judge(self, step: int, loss: float, norm: float) -> str | None:
         """Why a step is to be skipped, None if it is not; one skip too many is an error."""
         reason = _not_finite(loss, norm) or self._spike(loss, norm)

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import MakeDataset
 from mixes import CLUSTERS, SPANS, clusters, documents, lines, measure, mix_of, run_mix, spans
+from plain_dedup import ALL_LINES, dedup
 from token_folders import Row, write_shards
 from typer.testing import CliRunner
 
@@ -19,9 +20,10 @@ from dolma_pipe.cli import app
 from dolma_pipe.config import convert
 from dolma_pipe.errors import DataError
 from dolma_pipe.stages.mix import MixConfig, inquiry
-from dolma_pipe.stages.mix.explanation import Story, explain
+from dolma_pipe.stages.mix.explanation import explain
 from dolma_pipe.stages.mix.rehearsal import rehearsal
 from dolma_pipe.stages.mix.rejections import samples
+from dolma_pipe.stages.mix.stories import Story
 
 SIZE = {"words": pa.int32(), "score": pa.float64()}
 STEPS = [
@@ -151,6 +153,22 @@ def test_what_is_foreseen_is_what_happened(
     assert [story.fate for story in before] == [f"would be {story.fate}" for story in after]
     assert [story.reasons for story in before] == [story.reasons for story in after]
     assert [story.clusters for story in before] == [story.clusters for story in after]
+
+
+def test_paragraphs_that_give_way_to_better_copies_are_foreseen(make_dataset: MakeDataset, tmp_path: Path) -> None:
+    texts = ["one\ntwo\nown", "two\nthree\nmine", "three\none\nlast"]
+    dataset = make_dataset({"s.jsonl": [{"id": str(i), "text": text} for i, text in enumerate(texts)]}, "web")
+    dedup(dataset, by="paragraph", paragraph=ALL_LINES)
+    steps = [{"dedup": {"by": "dedup_paragraph"}}]
+    web = [{"name": "web", "dataset": dataset, "attributes": ["dedup_paragraph"], "steps": steps}]
+    run_mix(tmp_path / "out", *web)
+    for number, document in enumerate(documents(tmp_path / "out")):
+        edits = foreseen(web, tmp_path / "no", str(number))[0].edits
+        left = texts[number]
+        for edit in reversed(edits):
+            left = left[: edit.start] + left[edit.end :]
+        assert left == document["text"]
+        assert len(edits) == number
 
 
 def test_an_id_that_is_not_there_is_an_error_with_guesses(sources: list[dict[str, Any]], tmp_path: Path) -> None:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+import torch
 from token_folders import EOS, Row, random_tokens, stream_of, write_shards
 
 from dolma_pipe.errors import DataError
 from dolma_pipe.tokens import TokenSet
 from dolma_pipe.train.chunks import IGNORED
-from dolma_pipe.train.config import DataSource
+from dolma_pipe.train.config import DataSource, TrainConfig
 from dolma_pipe.train.data import Batch, Loader
+from dolma_pipe.train.feed import Feed
 from dolma_pipe.train.order import BLOCK, Order
+from dolma_pipe.train.parallel import World
+from dolma_pipe.train.phases import START
+from dolma_pipe.train.plan import make_plan
 
 LENGTH = 32
 
@@ -113,6 +119,31 @@ def test_shares_are_kept_at_every_multiple_of_a_block(tmp_path: Path, tokens: st
         places = loader.order.places(np.arange(blocks * BLOCK))
         assert abs(sum(place.folder == 0 for place in places) - 0.7 * blocks * BLOCK) <= 2
     assert len({place.folder for place in places[:30]}) == 2  # interleaved, not one after the other
+
+
+@pytest.mark.parametrize("kind", ["share", "epochs"])
+def test_what_was_shown_is_counted_as_it_was_shown(tmp_path: Path, tokens: str, kind: str) -> None:
+    other = random_tokens(tmp_path / "other", documents=100, seed=1)
+    order = load(DataSource(tokens=tokens, **{kind: 40.0}), DataSource(tokens=other, **{kind: 17.0})).order
+    end = order.total or 3 * BLOCK
+    places = order.places(np.arange(end))
+    for instances in (0, 1, 7, BLOCK - 1, BLOCK, BLOCK + 300, 2 * BLOCK, end - 1, end):
+        counts = Counter(place.folder for place in places[:instances])
+        assert order.shown(instances) == [counts[0], counts[1]]
+
+
+def test_reading_ahead_changes_nothing(make_config: Callable[..., TrainConfig]) -> None:
+    plan = make_plan(make_config())
+    feed = Feed(plan, World(1, 2, torch.device("cpu")))
+    at = START
+    for step in range(4):
+        if step == 2:
+            feed.forget()
+        rows, waited = feed.take(at)
+        assert (rows.inputs == plan.examples.batch(step * 8, 8, 1, 2).inputs).all()
+        assert waited >= 0
+        at = plan.after(at)
+    feed.close()
 
 
 def test_a_place_in_a_mixture_can_be_asked_for_alone(tmp_path: Path, tokens: str) -> None:

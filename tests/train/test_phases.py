@@ -162,7 +162,7 @@ def test_a_smaller_batch_from_now_on_ends_after_the_same_tokens(make_config: Mak
 @pytest.mark.parametrize(
     ("phases", "message"),
     [
-        ([{"steps": 1, "sequence_length": 24}, {"steps": 1}], "24 does not divide chunk_length, the run's longest one, 32"),
+        ([{"steps": 1, "sequence_length": 24}, {"steps": 1}], "24 does not divide chunk_length, .* 32"),
         ([{"steps": 1, "sequence_length": 8, "global_batch_size": 1}, {"steps": 1}], "the 8 tokens before end inside"),
         ([{}], "phases.0: nothing says when to stop"),
         ([{"steps": 1, "tokens": 5}], "phases.0: steps and tokens both say"),

@@ -50,6 +50,13 @@ def test_before_half_a_window_only_what_is_not_finite_is_skipped() -> None:
     assert guard.judge(5, 1.0, math.inf) == "loss 1.0, gradient norm inf"
 
 
+def test_a_phase_begins_with_a_window_of_its_own() -> None:
+    guard = SpikeGuard(SkipConfig(spike_sigma=3, window=8), GuardState([1.0] * 8, [1.0, 1.1] * 4, [3]))
+    guard.begin_anew()
+    assert guard.judge(9, 50.0, 50.0) is None
+    assert guard.state.skipped == [3]
+
+
 def test_too_many_skips_within_a_window_are_an_error() -> None:
     guard = SpikeGuard(SkipConfig(window=4, most=2), GuardState())
     for step in (1, 2, 7, 8):

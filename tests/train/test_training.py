@@ -6,6 +6,7 @@ import json
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from token_folders import random_tokens
@@ -13,8 +14,10 @@ from token_folders import random_tokens
 from dolma_pipe.errors import ConfigError, DataError, PipeError, TaskError
 from dolma_pipe.train import checkpoint
 from dolma_pipe.train.config import TrainConfig
+from dolma_pipe.train.language_modelling import LanguageModelling
 from dolma_pipe.train.loop import TrainResult, train
 from dolma_pipe.train.metrics import CheckpointSaved, Event, RunStarted, StepMetrics, read_metrics
+from dolma_pipe.train.objective import Loss
 
 MakeConfig = Callable[..., TrainConfig]
 
@@ -193,3 +196,24 @@ def test_more_steps_than_the_epochs_give_are_refused(make_config: MakeConfig, to
 def test_tokens_that_are_not_there_are_an_error(make_config: MakeConfig, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         run(make_config(data=[{"tokens": str(tmp_path / "nowhere")}]))
+
+
+def test_a_signal_between_micro_batches_ends_the_step_without_an_update(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, whole = make_config("stopped"), make_config("whole")
+    plain, calls = LanguageModelling.loss, list[int]()
+
+    def loss(self: LanguageModelling, model: Any, rows: Any, of: Any) -> Loss:
+        calls.append(rows.row_count)
+        if len(calls) == 3 * 3 + 2:  # the second of three micro-batches of the fourth step
+            signal.raise_signal(signal.SIGTERM)
+        return plain(self, model, rows, of)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LanguageModelling, "loss", loss)
+        stopped = run(config)
+    assert (stopped.signal, stopped.step, len(calls)) == ("SIGTERM", 3, 11)
+    run(config)
+    run(whole)
+    assert losses(config) == losses(whole)

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 
+from dolma_pipe.attributes import AttributeReader
 from dolma_pipe.batch import Batch
 from dolma_pipe.clauses import thresholds
 from dolma_pipe.editing import Editor
@@ -20,80 +20,17 @@ from dolma_pipe.errors import DataError, PipeError
 from dolma_pipe.rules import Evaluator, Expression, references
 from dolma_pipe.shards import DocumentReader
 from dolma_pipe.stages.mix import inquiry
-from dolma_pipe.stages.mix.fates import ALIVE
+from dolma_pipe.stages.mix.fates import ALIVE, Place
 from dolma_pipe.stages.mix.fates import reasons as causes
 from dolma_pipe.stages.mix.inquiry import Asked, Deduped, Found
 from dolma_pipe.stages.mix.rehearsal import Rehearsal
+from dolma_pipe.stages.mix.source import COPIES
+from dolma_pipe.stages.mix.stories import ClusterStory, Compared, CopyStory, EditStory, RuleStory, Story
 from dolma_pipe.stages.mix.verdicts import EMPTY, SHORT, remains
 from dolma_pipe.stages.mix.whereabouts import Written, is_written, rejected, written
 from dolma_pipe.types import Plain
 
 MOST_COPIES = 20
-
-
-class Compared(msgspec.Struct, frozen=True):
-    """A number of a rule, and what was compared with it."""
-
-    sql: str
-    operator: str
-    threshold: float
-    value: Plain
-
-
-class RuleStory(msgspec.Struct, frozen=True):
-    """What a rule says; `holds` is None where it is NULL, which is an error. `values` are those of its attributes."""
-
-    name: str
-    sql: str
-    holds: bool | None
-    values: dict[str, Plain]
-    compared: list[Compared]
-
-
-class CopyStory(msgspec.Struct, frozen=True):
-    """A copy of the document in its cluster; `passes` every rule, `stays`: is in the mix."""
-
-    source: str
-    shard: str
-    row: int
-    id: str
-    passes: bool
-    stays: bool | None
-
-
-class ClusterStory(msgspec.Struct, frozen=True):
-    """Its duplicates by one set: `size` copies, some of which are listed in `copies`; the preferred ones stay."""
-
-    by: str
-    cluster: str
-    prefer: str
-    size: int
-    copies: list[CopyStory]
-
-
-class EditStory(msgspec.Struct, frozen=True):
-    """Characters `start` to `end` of the text, which an edit replaces."""
-
-    edit: str
-    start: int
-    end: int
-    text: str
-
-
-class Story(msgspec.Struct, frozen=True):
-    """All about one row. `fate` is kept, held out, dropped, or what would be; `reasons` are those of a drop."""
-
-    id: str
-    source: str
-    dataset: str
-    shard: str
-    row: int
-    fate: str
-    reasons: list[str]
-    rules: list[RuleStory]
-    clusters: list[ClusterStory]
-    edits: list[EditStory]
-    written: list[Written]
 
 
 class Foretold(NamedTuple):
@@ -117,11 +54,7 @@ def explain(
 
 def foretell(decided: Rehearsal, found: Found) -> Foretold:
     """What becomes of a row, of a mix that has decided everything."""
-    place = next(
-        place
-        for place in decided.places
-        if (decided.sources[place.source].name, place.shard) == (found.source.name, found.shard)
-    )
+    place = _place(decided, found)
     source, court = decided.sources[place.source], decided.court()
     fate = court.fates(place, len(source.splits))
     copies = int(court.copies(place, fate)[found.row])
@@ -133,6 +66,27 @@ def foretell(decided: Rehearsal, found: Found) -> Foretold:
         if number < 0
         else Foretold(causes(source)[number - 1], None, 0)
     )
+
+
+def _place(decided: Rehearsal, found: Found) -> Place:
+    wanted = (found.source.name, found.shard)
+    return next(p for p in decided.places if (decided.sources[p.source].name, p.shard) == wanted)
+
+
+def _repeated(decided: Rehearsal, found: Found, text: str) -> list[EditStory]:
+    """The copies of paragraphs that a document loses to better ones."""
+    stories: list[EditStory] = []
+    for name, removals in decided.court().removals(_place(decided, found)).items():
+        reader = AttributeReader(found.source.path(name, found.shard), name, [COPIES])
+        row = 0
+        while (ids := reader.upcoming()) is not None and row <= found.row:
+            lost = removals.only(reader.read(ids))
+            if found.row < row + len(ids):
+                spans: list[Any] = lost.field(COPIES)[found.row - row].as_py()
+                bounds = [(span["start"], span["end"]) for span in spans]
+                stories += [EditStory(f"{name}.{COPIES}", start, end, text[start:end]) for start, end in bounds]
+            row += len(ids)
+    return stories
 
 
 def _story(
@@ -155,6 +109,7 @@ def _story(
     else:
         future = foretell(decided, found) if decided is not None else Foretold(None, None, 1)
         reasons = failing or ([future.reason] if future.reason else [])
+        edits += _repeated(decided, found, batch.text(0)) if decided is not None and not reasons else []
         fate = _would_be(future, reasons)
     return Story(
         document, source.name, found.shard.dataset, found.shard.name, found.row, fate, reasons, judged, clusters, edits,

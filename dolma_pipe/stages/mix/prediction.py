@@ -91,15 +91,14 @@ def _source(stage: Rehearsal, number: int, sums: outlook.Sums, changes: list[Arr
         for i, rule in enumerate(source.rules)
     }
     named = enumerate(reasons(source), splits + 1)
-    written = quantity(sums.written[0], known)
     return PredictedSource(
         read=quantity(sums.fates.sum(axis=0), known),
         rules=rules,
         dropped={name: quantity(sums.fates[fate], known) for fate, name in named},
         kept=quantity(sums.fates[splits], known),
-        written=written,
+        written=quantity(sums.written[0], known),
         splits={split.name: quantity(sums.fates[splits - 1 - i], known) for i, split in enumerate(source.splits)},
-        share=_share(stage, source, written, quantity(sums.fates[splits], known)),
+        share=_share(stage, source),
         estimates=list(_estimates(source, known, sums)),
     )
 
@@ -123,14 +122,12 @@ def common(stage: Rehearsal) -> Known:
     )
 
 
-def _share(stage: Rehearsal, source: Source, written: Quantity, kept: Quantity) -> dict[str, Plain] | None:
-    plan: Any = stage.ledger.share_plans(stage.done).get(source.name)
+def _share(stage: Rehearsal, source: Source) -> dict[str, Plain] | None:
+    plan = stage.ledger.share_plans(stage.done).get(source.name)
     if plan is None:
         return None
-    target = {
-        name: value for name, value in msgspec.to_builtins(plan.target).items() if not name.startswith("realised")
-    }
-    return {**target, "epochs": round(written.documents / max(kept.documents, 1), 4)}
+    target = {name: value for name, value in msgspec.to_builtins(plan.target).items() if name != "realised"}
+    return {**target, "epochs": round(plan.target.target / max(plan.target.available, 1), 4)}
 
 
 def _estimates(source: Source, known: Known, sums: outlook.Sums) -> Iterator[str]:
