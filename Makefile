@@ -40,9 +40,9 @@ $(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.test: $(BIN)/python pyproject.toml constraints.txt
-	$(PIP_INSTALL) '.[train,ray,web,encoder,hf,languages,test]'
+	$(PIP_INSTALL) '.[train,ray,web,encoder,hf,languages,tensorboard,test]'
 	@touch $@
 
 $(VENV)/.lint: $(BIN)/python pyproject.toml constraints.txt
-	$(PIP_INSTALL) '.[train,ray,web,encoder,hf,languages,s3,test,lint]'
+	$(PIP_INSTALL) '.[train,ray,web,encoder,hf,languages,tensorboard,s3,test,lint]'
 	@touch $@

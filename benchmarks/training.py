@@ -23,12 +23,12 @@ import torch.nn.functional as F
 from benchmarks.measure import table
 from dolma_pipe.config import convert
 from dolma_pipe.tokens import DOCUMENTS, MANIFEST, Manifest, ShardEntry, Totals
-from dolma_pipe.train.architecture import ModelConfig
 from dolma_pipe.train.config import TrainConfig
-from dolma_pipe.train.initialisation import materialise
 from dolma_pipe.train.loop import train
 from dolma_pipe.train.metrics import StepMetrics
-from dolma_pipe.train.model import on_meta
+from dolma_pipe.train.model.architecture import ModelConfig
+from dolma_pipe.train.model.initialisation import materialise
+from dolma_pipe.train.model.transformer import on_meta
 
 MODEL = {"d_model": 128, "n_layers": 4, "n_heads": 4, "ffn_hidden": 352, "tie_embeddings": True}
 VOCABULARY, LENGTH, BATCH = 8192, 256, 4

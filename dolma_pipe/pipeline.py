@@ -31,15 +31,15 @@ CONFIGS = {
     "tokenizer": "dolma_pipe.stages.tokenizer:TokenizerConfig",
     "tokenize": "dolma_pipe.stages.tokenize:TokenizeConfig",
     "train": "dolma_pipe.train.config:TrainConfig",
-    "eval": "dolma_pipe.train.eval_config:EvalConfig",
+    "eval": "dolma_pipe.train.evaluation.config:EvalConfig",
 }
 """What each stage's YAML is read as; imported only for the stages that a pipeline has."""
 
 EXPERIMENTS = {
-    "sft": "dolma_pipe.train.adaptation:SftConfig",
-    "dpo": "dolma_pipe.train.adaptation:DpoConfig",
-    "ablate": "dolma_pipe.train.experiments:AblationConfig",
-    "swarm": "dolma_pipe.train.experiments:SwarmConfig",
+    "sft": "dolma_pipe.train.adaptation.config:SftConfig",
+    "dpo": "dolma_pipe.train.adaptation.config:DpoConfig",
+    "ablate": "dolma_pipe.train.experiments.config:AblationConfig",
+    "swarm": "dolma_pipe.train.experiments.config:SwarmConfig",
 }
 """The same for commands that are no steps of a pipeline."""
 

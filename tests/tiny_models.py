@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 import torch
 
-from dolma_pipe.train.architecture import ExpertsConfig, ModelConfig
-from dolma_pipe.train.initialisation import materialise
-from dolma_pipe.train.model import Transformer, on_meta
+from dolma_pipe.train.model.architecture import ExpertsConfig, ModelConfig
+from dolma_pipe.train.model.initialisation import materialise
+from dolma_pipe.train.model.transformer import Transformer, on_meta
 
 OLMO = ModelConfig(d_model=32, n_layers=3, n_heads=4, ffn_hidden=48, vocab_size=90, padded_vocab_size=96)
 LLAMA = msgspec.structs.replace(OLMO, norm="rms", norm_eps=1e-6, n_kv_heads=2)

@@ -23,13 +23,13 @@ def command(
     """Compare mixes by the models that they make: the same model, over seeds, and a verdict that may be none."""
     from dolma_pipe.config import load, located
     from dolma_pipe.train import require_torch
-    from dolma_pipe.train.experiments import AblationConfig
+    from dolma_pipe.train.experiments.config import AblationConfig
 
     flags = {"mixes": _named(mixes), "to": to, "train": train, "eval": evaluation}
     ablation = load(located(config, "ablate"), AblationConfig, settings, **flags)
     ablation.check()
     require_torch()
-    from dolma_pipe.train.ablation import Stopped, ablate
+    from dolma_pipe.train.experiments.ablation import Stopped, ablate
 
     result = ablate(
         with_tokens(ablation), lambda line: typer.echo(f"ablate: {line}", err=True), options.parse_part(part)

@@ -26,12 +26,12 @@ def command(
     """Tune a model on preferred and rejected answers, by direct preference optimisation."""
     from dolma_pipe.config import load, located
     from dolma_pipe.train import require_torch
-    from dolma_pipe.train.adaptation import DpoConfig
+    from dolma_pipe.train.adaptation.config import DpoConfig
 
     flags = {"start": start, "data": options.names(data), "to": to, "epochs": epochs, "eos": eos, "beta": beta}
     tuning = load(located(config, "dpo"), DpoConfig, settings, **flags)
     tuning.check()
     require_torch()
-    from dolma_pipe.train.dpo import dpo, make_dpo_plan, pairs
+    from dolma_pipe.train.adaptation.dpo import dpo, make_dpo_plan, pairs
 
     tune("dpo", "pairs", tuning, pairs, make_dpo_plan, dpo, json, dry_run, force)

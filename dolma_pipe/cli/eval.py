@@ -25,7 +25,7 @@ def command(
     """Bits per byte of a trained model by source and domain, and its answers to multiple-choice tasks."""
     from dolma_pipe.config import load, located
     from dolma_pipe.train import require_torch
-    from dolma_pipe.train.eval_config import EvalConfig
+    from dolma_pipe.train.evaluation.config import EvalConfig
 
     flags = {
         "model": model, "tokens": options.names(tokens), "texts": options.names(texts), "tasks": options.names(tasks),
@@ -44,7 +44,7 @@ def run(evaluation: Any) -> Any:
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    from dolma_pipe.train.evaluate import evaluate
+    from dolma_pipe.train.evaluation.evaluate import evaluate
 
     columns = SpinnerColumn(), TextColumn("eval: {task.completed:,.0f} tokens scored"), TimeElapsedColumn()
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bar:

@@ -54,9 +54,7 @@ def _export_tokens(tokens: str, to: str, form: str, execution: options.Execution
     summary = options.execute(ExportTokens(config), execution)
     masked = summary.counts.get("masked", 0)
     if masked and form in LEAVE_OUT:
-        typer.echo(
-            f"note: {form} has no label masks; {masked:,} masked tokens are left out, or padding", err=True
-        )
+        typer.echo(f"note: {form} has no label masks; {masked:,} masked tokens are left out, or padding", err=True)
 
 
 def _export_model(run: str, to: str) -> dict[str, Any]:

@@ -25,10 +25,10 @@ def command(
     from dolma_pipe.train import require_torch
 
     require_torch()
-    from dolma_pipe.train import checkpoint
-    from dolma_pipe.train.generate import GenerateConfig, generate
+    from dolma_pipe.train.checkpoints import checkpoint
+    from dolma_pipe.train.evaluation.text import TextEncoder, tokenizer_of
+    from dolma_pipe.train.model.generate import GenerateConfig, generate
     from dolma_pipe.train.parallel import choose_device
-    from dolma_pipe.train.text import TextEncoder, tokenizer_of
 
     settings = {"max_tokens": max_tokens, "temperature": temperature, "top_k": top_k, "seed": seed}
     chosen = convert(settings, GenerateConfig, "generate")
@@ -52,9 +52,9 @@ def _asked(folder: str, record: Any, prompt: str) -> tuple[list[int], int]:
     """The tokens of a question, in the template that the model was tuned with, and the one that ends an answer."""
     from dolma_pipe.config import convert
     from dolma_pipe.errors import ConfigError
-    from dolma_pipe.train.adaptation import TuneConfig
-    from dolma_pipe.train.chat import ChatEncoder, Message
-    from dolma_pipe.train.text import tokenizer_of
+    from dolma_pipe.train.adaptation.chat import ChatEncoder, Message
+    from dolma_pipe.train.adaptation.config import TuneConfig
+    from dolma_pipe.train.evaluation.text import tokenizer_of
 
     if "template" not in record.config:
         raise ConfigError(f"generate --chat: {folder} was not tuned on conversations (dolma-pipe sft)")

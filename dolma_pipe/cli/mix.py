@@ -89,8 +89,8 @@ def _predict(config: Any, file: str, sweep: str | None, json: bool) -> None:
     import msgspec
 
     from dolma_pipe.cli import prediction
-    from dolma_pipe.stages.mix.prediction import predict
-    from dolma_pipe.stages.mix.sweep import sweep as swept
+    from dolma_pipe.stages.mix.prediction.prediction import predict
+    from dolma_pipe.stages.mix.prediction.sweep import sweep as swept
 
     found: Any = predict(config, file) if sweep is None else swept(config, file, sweep)
     if json:
@@ -138,7 +138,7 @@ def _print_rules(funnel: Any) -> None:
 def _print_rejected(home: str) -> None:
     """Some documents for every reason."""
     from dolma_pipe.cli.explanation import safe
-    from dolma_pipe.stages.mix.rejections import samples
+    from dolma_pipe.stages.mix.explanation.rejections import samples
 
     for reason, rejections in samples(home, 2, WIDEST):
         typer.echo(f"rejected for {reason}, as in {home}/_rejected/{reason}:")

@@ -12,7 +12,7 @@ Row = tuple[str, ...]
 
 
 def show(found: Any) -> None:
-    """A prediction, source by source: `found` is a `dolma_pipe.stages.mix.prediction.Prediction`."""
+    """A prediction, source by source: `found` is a `dolma_pipe.stages.mix.prediction.prediction.Prediction`."""
     for name, source in found.sources.items():
         typer.echo(f"{name}: {source.read.documents:,} documents")
         rules = list(_rules(source))
@@ -52,7 +52,7 @@ def _fates(source: Any) -> Iterator[Row]:
 
 
 def show_sweep(found: Any) -> None:
-    """What stays at each value: `found` is a `dolma_pipe.stages.mix.sweep.Sweep`."""
+    """What stays at each value: `found` is a `dolma_pipe.stages.mix.prediction.sweep.Sweep`."""
     typer.echo(f"rule {found.rule}: {found.compared} {found.operator} {_number(found.now)}, at other values:")
     _table((found.compared, *UNITS), [(_number(point.value), *_amounts(point.kept)) for point in found.points])
 

@@ -13,7 +13,7 @@ LONGEST = 60
 
 
 def show(stories: Sequence[Any], json: bool) -> None:
-    """The stories of all rows with one id: `dolma_pipe.stages.mix.stories.Story`s."""
+    """The stories of all rows with one id: `dolma_pipe.stages.mix.explanation.stories.Story`s."""
     for story in stories:
         if json:
             import msgspec

@@ -90,8 +90,8 @@ def _has_other_data(config: Any) -> bool:
     """Was the newest checkpoint trained on other tokens than there are now?"""
     from dolma_pipe.cli.train import source_of
     from dolma_pipe.errors import DataError
-    from dolma_pipe.train import checkpoint
-    from dolma_pipe.train.data import check_same_data
+    from dolma_pipe.train.checkpoints import checkpoint
+    from dolma_pipe.train.data.loader import check_same_data
     from dolma_pipe.train.plan import make_plan
 
     folder = checkpoint.newest(config.to)
@@ -112,7 +112,7 @@ def _evaluate(config: Any, execution: options.Execution) -> bool:
     from dolma_pipe.train import require_torch
 
     require_torch()
-    from dolma_pipe.train.evaluate import standing
+    from dolma_pipe.train.evaluation.evaluate import standing
 
     found = None if execution.force else standing(config)
     if found is not None:

@@ -32,13 +32,13 @@ def command(
     """Tune a model on conversations; the loss is that of the answers. Again: go on from the newest checkpoint."""
     from dolma_pipe.config import load, located
     from dolma_pipe.train import require_torch
-    from dolma_pipe.train.adaptation import SftConfig
+    from dolma_pipe.train.adaptation.config import SftConfig
 
     flags = {"start": start, "data": options.names(data), "to": to, "epochs": epochs, "eos": eos}
     tuning = load(located(config, "sft"), SftConfig, settings, **flags)
     tuning.check()
     require_torch()
-    from dolma_pipe.train.sft import conversations, make_sft_plan, sft
+    from dolma_pipe.train.adaptation.sft import conversations, make_sft_plan, sft
 
     tune("sft", "conversations", tuning, conversations, make_sft_plan, sft, json, dry_run, force)
 

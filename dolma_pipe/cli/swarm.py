@@ -20,13 +20,13 @@ def command(
     """Search a mixture: proxy runs over sampled shares, a regression, and the best shares under repetition caps."""
     from dolma_pipe.config import load, located
     from dolma_pipe.train import require_torch
-    from dolma_pipe.train.experiments import SwarmConfig
+    from dolma_pipe.train.experiments.config import SwarmConfig
 
     search = load(located(config, "swarm"), SwarmConfig, settings, to=to, runs=runs)
     search.check()
     require_torch()
-    from dolma_pipe.train.ablation import Stopped
-    from dolma_pipe.train.swarm import swarm
+    from dolma_pipe.train.experiments.ablation import Stopped
+    from dolma_pipe.train.experiments.swarm import swarm
 
     result = swarm(search, lambda line: typer.echo(f"swarm: {line}", err=True), options.parse_part(part))
     if isinstance(result, Stopped):

@@ -56,7 +56,7 @@ def _verify_run(folder: str, mixed: list[str], json: bool) -> None:
     from dolma_pipe.train import require_torch
 
     require_torch()
-    from dolma_pipe.train.verify import verify_run
+    from dolma_pipe.train.checkpoints.verify import verify_run
 
     result = verify_run(folder, mixed)
     if json:

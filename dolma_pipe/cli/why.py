@@ -59,9 +59,10 @@ def _stories(
     dataset: dict[str, str],
 ) -> Any:
     from dolma_pipe.config import load, located
-    from dolma_pipe.stages.mix import MixConfig, inquiry
-    from dolma_pipe.stages.mix.explanation import explain
-    from dolma_pipe.stages.mix.rehearsal import rehearsal
+    from dolma_pipe.stages.mix import MixConfig
+    from dolma_pipe.stages.mix.explanation import inquiry
+    from dolma_pipe.stages.mix.explanation.explanation import explain
+    from dolma_pipe.stages.mix.prediction.rehearsal import rehearsal
 
     path = located(config, "mix")
     if path is None:

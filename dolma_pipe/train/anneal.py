@@ -10,7 +10,7 @@ import msgspec
 
 from dolma_pipe.config import convert
 from dolma_pipe.errors import ConfigError
-from dolma_pipe.train import checkpoint
+from dolma_pipe.train.checkpoints import checkpoint
 from dolma_pipe.train.config import DataSource, PhaseConfig, ScheduleConfig, TrainConfig
 from dolma_pipe.train.phases import Phase
 from dolma_pipe.train.plan import make_plan

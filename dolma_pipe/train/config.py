@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from dolma_pipe.config import Config, bundled, convert, read_yaml
 from dolma_pipe.errors import ConfigError
-from dolma_pipe.train.architecture import ModelConfig, Positive, PositiveReal, Real, RopeScaling
+from dolma_pipe.train.model.architecture import ModelConfig, Positive, PositiveReal, Real, RopeScaling
 from dolma_pipe.types import Plain
 
 Count = Annotated[int, Meta(ge=0)]

@@ -8,9 +8,10 @@ import torch
 
 from dolma_pipe import storage
 from dolma_pipe.tokens import TOKENIZER
-from dolma_pipe.train import checkpoint, huggingface
-from dolma_pipe.train.model import parameter_count
-from dolma_pipe.train.text import tokenizer_of
+from dolma_pipe.train.checkpoints import checkpoint
+from dolma_pipe.train.evaluation.text import tokenizer_of
+from dolma_pipe.train.model import huggingface
+from dolma_pipe.train.model.transformer import parameter_count
 
 
 def export_model(run: str, to: str) -> dict[str, Any]:

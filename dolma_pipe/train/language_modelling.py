@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dolma_pipe.train.config import TrainConfig
-from dolma_pipe.train.data import IGNORED, Batch
-from dolma_pipe.train.model import Transformer
+from dolma_pipe.train.data.loader import IGNORED, Batch
+from dolma_pipe.train.model.transformer import Transformer
 from dolma_pipe.train.objective import Loss, Report, Whole
 from dolma_pipe.train.parallel import World
 from dolma_pipe.train.sources import SourceLosses, SourceNames

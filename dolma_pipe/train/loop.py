@@ -16,13 +16,14 @@ import torch
 
 from dolma_pipe import storage
 from dolma_pipe.errors import ConfigError
-from dolma_pipe.train import checkpoint
-from dolma_pipe.train.architecture import ModelConfig
-from dolma_pipe.train.checkpoint import CheckpointRecord
+from dolma_pipe.train.checkpoints import checkpoint
+from dolma_pipe.train.checkpoints.checkpoint import CheckpointRecord
+from dolma_pipe.train.checkpoints.saving import Saver
+from dolma_pipe.train.checkpoints.start import load_weights
 from dolma_pipe.train.config import RunConfig, TrainConfig, differences, plain
-from dolma_pipe.train.data import check_same_data
-from dolma_pipe.train.feed import Feed
-from dolma_pipe.train.initialisation import materialise
+from dolma_pipe.train.data.feed import Feed
+from dolma_pipe.train.data.loader import check_same_data
+from dolma_pipe.train.data.text_stream import TextSource
 from dolma_pipe.train.meter import Meter, Update
 from dolma_pipe.train.metrics import (
     CheckpointSaved,
@@ -33,7 +34,9 @@ from dolma_pipe.train.metrics import (
     read_metrics,
     skipped_path,
 )
-from dolma_pipe.train.model import Transformer, on_meta
+from dolma_pipe.train.model.architecture import ModelConfig
+from dolma_pipe.train.model.initialisation import materialise
+from dolma_pipe.train.model.transformer import Transformer, on_meta
 from dolma_pipe.train.objective import Remembering, Traceable, Whole
 from dolma_pipe.train.optimizer import (
     build_optimizer,
@@ -45,12 +48,9 @@ from dolma_pipe.train.optimizer import (
 from dolma_pipe.train.parallel import World, join_world, reduce_gradients, shard
 from dolma_pipe.train.phases import START, Phase, Progress
 from dolma_pipe.train.plan import Plan, make_plan
-from dolma_pipe.train.saving import Saver
 from dolma_pipe.train.skipping import Quarantine
 from dolma_pipe.train.spikes import GuardState, SpikeGuard
-from dolma_pipe.train.start import load_weights
 from dolma_pipe.train.stopping import Stop, stop_signals
-from dolma_pipe.train.text_stream import TextSource
 from dolma_pipe.train.writers import Writers, require_writers
 
 C = TypeVar("C", bound=RunConfig)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from dolma_pipe.train.architecture import flops_per_token
 from dolma_pipe.train.hardware import peak_flops, peak_memory
 from dolma_pipe.train.metrics import StepMetrics
+from dolma_pipe.train.model.architecture import flops_per_token
 from dolma_pipe.train.objective import Report
 from dolma_pipe.train.parallel import World
 from dolma_pipe.train.phases import Phase, Position

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from dolma_pipe import storage
-from dolma_pipe.train.documents import Traced
+from dolma_pipe.train.data.documents import Traced
 from dolma_pipe.train.sources import SourceLoss
 
 

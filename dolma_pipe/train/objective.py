@@ -10,9 +10,9 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
-from dolma_pipe.train.chunks import TokenRange
-from dolma_pipe.train.documents import Traced
-from dolma_pipe.train.model import Transformer
+from dolma_pipe.train.data.chunks import TokenRange
+from dolma_pipe.train.data.documents import Traced
+from dolma_pipe.train.model.transformer import Transformer
 from dolma_pipe.train.sources import SourceLoss
 from dolma_pipe.types import Plain
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from dolma_pipe.train.config import OptimizerConfig, ScheduleConfig
-from dolma_pipe.train.layers import Embedding, RmsNorm
+from dolma_pipe.train.model.layers import Embedding, RmsNorm
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:

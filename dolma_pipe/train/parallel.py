@@ -22,7 +22,7 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.rendezvous import rendezvous
 
 from dolma_pipe.errors import ConfigError, TaskError
-from dolma_pipe.train.model import Transformer
+from dolma_pipe.train.model.transformer import Transformer
 
 POLL_SECONDS, GIVE_UP_SECONDS = 0.2, 5.0
 """Ranks that have waited in vain find out from each other, for so long, which one they waited for."""

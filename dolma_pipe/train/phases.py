@@ -8,8 +8,8 @@ from typing import NamedTuple
 import msgspec
 
 from dolma_pipe.errors import ConfigError
-from dolma_pipe.train.architecture import ModelConfig
 from dolma_pipe.train.config import PhaseConfig, RunConfig, ScheduleConfig
+from dolma_pipe.train.model.architecture import ModelConfig
 from dolma_pipe.train.optimizer import learning_rate
 
 

@@ -6,16 +6,16 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from dolma_pipe.errors import ConfigError
-from dolma_pipe.train.architecture import ModelConfig
+from dolma_pipe.train.checkpoints.start import architecture_of
 from dolma_pipe.train.config import PhaseConfig, RunConfig, TrainConfig
-from dolma_pipe.train.data import Loader
+from dolma_pipe.train.data.loader import Loader
+from dolma_pipe.train.data.text_stream import TextSource, TextStream
 from dolma_pipe.train.language_modelling import LanguageModelling
-from dolma_pipe.train.model import on_meta, parameter_count
+from dolma_pipe.train.model.architecture import ModelConfig
+from dolma_pipe.train.model.transformer import on_meta, parameter_count
 from dolma_pipe.train.objective import Examples, Objective
 from dolma_pipe.train.parallel import World
 from dolma_pipe.train.phases import START, Bounds, Phase, Position, Progress, bounds, phases_of
-from dolma_pipe.train.start import architecture_of
-from dolma_pipe.train.text_stream import TextSource, TextStream
 from dolma_pipe.types import Plain
 
 

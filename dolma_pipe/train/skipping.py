@@ -8,9 +8,9 @@ import msgspec
 
 from dolma_pipe import storage
 from dolma_pipe.errors import ConfigError
-from dolma_pipe.train.chunks import TokenRange
 from dolma_pipe.train.config import SkipConfig
-from dolma_pipe.train.documents import Traced
+from dolma_pipe.train.data.chunks import TokenRange
+from dolma_pipe.train.data.documents import Traced
 from dolma_pipe.train.metrics import StepSkipped, skipped_path
 from dolma_pipe.train.objective import Examples, Traceable
 from dolma_pipe.train.parallel import World

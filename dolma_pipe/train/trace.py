@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 from dolma_pipe.config import convert
 from dolma_pipe.errors import ConfigError
-from dolma_pipe.train import checkpoint
+from dolma_pipe.train.checkpoints import checkpoint
 from dolma_pipe.train.config import DocumentsConfig, TrainConfig
-from dolma_pipe.train.data import Loader, check_same_data
-from dolma_pipe.train.documents import Traced
+from dolma_pipe.train.data.documents import Traced
+from dolma_pipe.train.data.loader import Loader, check_same_data
+from dolma_pipe.train.data.text_stream import TextSource
 from dolma_pipe.train.metrics import read_metrics
 from dolma_pipe.train.objective import Remembering, Traceable
 from dolma_pipe.train.plan import make_plan
-from dolma_pipe.train.text_stream import TextSource
 
 OpenDocuments = Callable[[DocumentsConfig], TextSource]
 

@@ -21,7 +21,7 @@ from dolma_pipe.execution import run_stage
 from dolma_pipe.mixer import Sample
 from dolma_pipe.runners.local import Local
 from dolma_pipe.stages.mix import Budget, funnel, read_lock
-from dolma_pipe.stages.mix.budget import targets
+from dolma_pipe.stages.mix.amounts.budget import targets
 from dolma_pipe.stages.mix.lock import LockedSource
 from dolma_pipe.stages.tag import Tag, TagConfig
 from dolma_pipe.tokenizer import identify, open_tokenizer

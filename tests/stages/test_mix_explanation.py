@@ -19,11 +19,12 @@ from typer.testing import CliRunner
 from dolma_pipe.cli import app
 from dolma_pipe.config import convert
 from dolma_pipe.errors import DataError
-from dolma_pipe.stages.mix import MixConfig, inquiry
-from dolma_pipe.stages.mix.explanation import explain
-from dolma_pipe.stages.mix.rehearsal import rehearsal
-from dolma_pipe.stages.mix.rejections import samples
-from dolma_pipe.stages.mix.stories import Story
+from dolma_pipe.stages.mix import MixConfig
+from dolma_pipe.stages.mix.explanation import inquiry
+from dolma_pipe.stages.mix.explanation.explanation import explain
+from dolma_pipe.stages.mix.explanation.rejections import samples
+from dolma_pipe.stages.mix.explanation.stories import Story
+from dolma_pipe.stages.mix.prediction.rehearsal import rehearsal
 
 SIZE = {"words": pa.int32(), "score": pa.float64()}
 STEPS = [

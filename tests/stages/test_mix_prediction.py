@@ -24,8 +24,8 @@ from dolma_pipe.errors import ConfigError, DataError
 from dolma_pipe.execution import Options, run_stage
 from dolma_pipe.runners.local import Local
 from dolma_pipe.stages.mix import MixConfig, read_lock
-from dolma_pipe.stages.mix.prediction import Prediction, predict
-from dolma_pipe.stages.mix.sweep import Sweep, parse, sweep
+from dolma_pipe.stages.mix.prediction.prediction import Prediction, predict
+from dolma_pipe.stages.mix.prediction.sweep import Sweep, parse, sweep
 from dolma_pipe.stages.tag import Tag, TagConfig
 from dolma_pipe.types import Plain
 

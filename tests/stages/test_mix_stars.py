@@ -20,7 +20,7 @@ from plain_minhash import read, similarity
 
 from dolma_pipe.errors import ConfigError
 from dolma_pipe.stages.dedup.minhash.signatures import MinhashRules
-from dolma_pipe.stages.mix import clusters as mix_clusters
+from dolma_pipe.stages.mix.copies import clusters as mix_clusters
 
 STARS = {**CLUSTERS, "text": pa.int64(), "near": pa.list_(pa.int32())}
 Member = tuple[str, int, int, list[int]]  # star, rank, text, near

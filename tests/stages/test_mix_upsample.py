@@ -22,8 +22,8 @@ from dolma_pipe.errors import ConfigError, DataError
 from dolma_pipe.mixer import Sample, Upsample
 from dolma_pipe.rules import Expression
 from dolma_pipe.stages.mix import funnel, read_lock
-from dolma_pipe.stages.mix.cuts import Cut
-from dolma_pipe.stages.mix.upsampling import (
+from dolma_pipe.stages.mix.amounts.cuts import Cut
+from dolma_pipe.stages.mix.amounts.upsampling import (
     HALF,
     Groups,
     Rates,
@@ -149,7 +149,7 @@ def test_groups_divide_a_source_by_their_shares() -> None:
 
 
 def solve_bucket(weight: int) -> list[Any]:
-    from dolma_pipe.stages.mix.upsampling import Bucket
+    from dolma_pipe.stages.mix.amounts.upsampling import Bucket
 
     return [Bucket(0.0, 0, 1, weight)]
 

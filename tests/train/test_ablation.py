@@ -16,11 +16,11 @@ from dolma_pipe.cli import app
 from dolma_pipe.cli.ablate import verdict
 from dolma_pipe.config import convert
 from dolma_pipe.errors import ConfigError
-from dolma_pipe.train.ablation import AblationResult, ablate, compare
-from dolma_pipe.train.evaluate import EvalResult
-from dolma_pipe.train.experiments import AblationConfig
-from dolma_pipe.train.heldout import Score
-from dolma_pipe.train.tasks import QuestionScore, TaskScore
+from dolma_pipe.train.evaluation.evaluate import EvalResult
+from dolma_pipe.train.evaluation.heldout import Score
+from dolma_pipe.train.evaluation.tasks import QuestionScore, TaskScore
+from dolma_pipe.train.experiments.ablation import AblationResult, ablate, compare
+from dolma_pipe.train.experiments.config import AblationConfig
 
 Measured = dict[tuple[str, int], EvalResult]
 

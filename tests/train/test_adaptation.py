@@ -16,21 +16,21 @@ from typer.testing import CliRunner, Result
 from dolma_pipe.cli import app
 from dolma_pipe.config import convert
 from dolma_pipe.errors import ConfigError, DataError
-from dolma_pipe.train import checkpoint
-from dolma_pipe.train.adaptation import ChatTemplate, DpoConfig, SftConfig
-from dolma_pipe.train.architecture import ModelConfig
-from dolma_pipe.train.chat import ChatEncoder, Message, starting_tokenizer
-from dolma_pipe.train.chunks import IGNORED
+from dolma_pipe.train.adaptation.chat import ChatEncoder, Message, starting_tokenizer
+from dolma_pipe.train.adaptation.config import ChatTemplate, DpoConfig, SftConfig
+from dolma_pipe.train.adaptation.dpo import PreferenceLoss, dpo, pairs, preference_losses
+from dolma_pipe.train.adaptation.sft import AnswerLoss, conversations, sft
+from dolma_pipe.train.checkpoints import checkpoint
 from dolma_pipe.train.config import DataSource, OptimizerConfig, TrainConfig
-from dolma_pipe.train.dpo import PreferenceLoss, dpo, pairs, preference_losses
-from dolma_pipe.train.eval_config import EvalConfig
-from dolma_pipe.train.evaluate import evaluate
+from dolma_pipe.train.data.chunks import IGNORED
+from dolma_pipe.train.evaluation.config import EvalConfig
+from dolma_pipe.train.evaluation.evaluate import evaluate
 from dolma_pipe.train.loop import train
 from dolma_pipe.train.metrics import read_metrics
-from dolma_pipe.train.model import Transformer
+from dolma_pipe.train.model.architecture import ModelConfig
+from dolma_pipe.train.model.transformer import Transformer
 from dolma_pipe.train.objective import Whole
 from dolma_pipe.train.parallel import World
-from dolma_pipe.train.sft import AnswerLoss, conversations, sft
 
 CPU = World(0, 1, torch.device("cpu"))
 TEMPLATE = {"roles": {"user": ["<|user|>", ""], "assistant": ["<|assistant|>", "\n"]}}

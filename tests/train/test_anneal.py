@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from dolma_pipe.cli import app
 from dolma_pipe.errors import ConfigError
-from dolma_pipe.train import checkpoint
 from dolma_pipe.train.anneal import anneal
+from dolma_pipe.train.checkpoints import checkpoint
 from dolma_pipe.train.config import TrainConfig
 from dolma_pipe.train.loop import train
 from dolma_pipe.train.metrics import read_metrics

@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 import numpy as np
 import pytest
 
-from dolma_pipe.train.bootstrap import Paired, difference, student_t
+from dolma_pipe.train.experiments.bootstrap import Paired, difference, student_t
 
 
 @pytest.mark.parametrize(

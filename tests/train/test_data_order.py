@@ -14,11 +14,11 @@ from token_folders import EOS, Row, random_tokens, stream_of, write_shards
 
 from dolma_pipe.errors import DataError
 from dolma_pipe.tokens import TokenSet
-from dolma_pipe.train.chunks import IGNORED
 from dolma_pipe.train.config import DataSource, TrainConfig
-from dolma_pipe.train.data import Batch, Loader
-from dolma_pipe.train.feed import Feed
-from dolma_pipe.train.order import BLOCK, Order
+from dolma_pipe.train.data.chunks import IGNORED
+from dolma_pipe.train.data.feed import Feed
+from dolma_pipe.train.data.loader import Batch, Loader
+from dolma_pipe.train.data.order import BLOCK, Order
 from dolma_pipe.train.parallel import World
 from dolma_pipe.train.phases import START
 from dolma_pipe.train.plan import make_plan

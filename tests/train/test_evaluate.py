@@ -17,16 +17,16 @@ from toy_text import text_tokens, toy_tokenizer
 
 from dolma_pipe.errors import ConfigError, DataError
 from dolma_pipe.tokens import TokenSet
-from dolma_pipe.train.architecture import ModelConfig
 from dolma_pipe.train.config import TrainConfig
-from dolma_pipe.train.data import IGNORED
-from dolma_pipe.train.eval_config import EvalConfig
-from dolma_pipe.train.evaluate import evaluate, standing
-from dolma_pipe.train.heldout import Score, Windowing, chosen, score_documents, token_documents
-from dolma_pipe.train.initialisation import materialise
+from dolma_pipe.train.data.loader import IGNORED
+from dolma_pipe.train.evaluation.config import EvalConfig
+from dolma_pipe.train.evaluation.evaluate import evaluate, standing
+from dolma_pipe.train.evaluation.heldout import Score, Windowing, chosen, score_documents, token_documents
+from dolma_pipe.train.evaluation.scoring import continue_with, cut
 from dolma_pipe.train.loop import train
-from dolma_pipe.train.model import Transformer, on_meta
-from dolma_pipe.train.scoring import continue_with, cut
+from dolma_pipe.train.model.architecture import ModelConfig
+from dolma_pipe.train.model.initialisation import materialise
+from dolma_pipe.train.model.transformer import Transformer, on_meta
 
 MakeConfig = Callable[..., TrainConfig]
 TEXTS = ["the cat", "a hat in the rain", "one other", "abba on air"]

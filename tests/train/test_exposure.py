@@ -10,7 +10,7 @@ import pytest
 from dolma_pipe.exposure import exposures
 from dolma_pipe.takedown import take_down
 from dolma_pipe.tokens import TokenSet
-from dolma_pipe.train import checkpoint
+from dolma_pipe.train.checkpoints import checkpoint
 from dolma_pipe.train.loop import train
 from dolma_pipe.train.trace import training_order
 

@@ -8,9 +8,9 @@ import torch
 from tiny_models import KINDS, build
 
 from dolma_pipe.errors import ConfigError
-from dolma_pipe.train.architecture import ModelConfig
-from dolma_pipe.train.attention import make_cache
-from dolma_pipe.train.generate import GenerateConfig, generate
+from dolma_pipe.train.model.architecture import ModelConfig
+from dolma_pipe.train.model.attention import make_cache
+from dolma_pipe.train.model.generate import GenerateConfig, generate
 
 PROMPT = [5, 17, 3, 40, 8, 1, 62]
 ELM = msgspec.structs.replace(

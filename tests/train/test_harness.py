@@ -12,12 +12,13 @@ import torch
 from toy_text import text_tokens, toy_tokenizer
 
 from dolma_pipe.errors import ConfigError, DependencyError
-from dolma_pipe.train import checkpoint, harness
-from dolma_pipe.train.architecture import ModelConfig
+from dolma_pipe.train.checkpoints import checkpoint
 from dolma_pipe.train.config import DataSource, OptimizerConfig, TrainConfig
-from dolma_pipe.train.generate import GenerateConfig
-from dolma_pipe.train.harness import NativeModel
+from dolma_pipe.train.evaluation import harness
+from dolma_pipe.train.evaluation.harness import NativeModel
 from dolma_pipe.train.loop import train
+from dolma_pipe.train.model.architecture import ModelConfig
+from dolma_pipe.train.model.generate import GenerateConfig
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ import torch
 from tiny_models import KINDS, LLAMA, OLMO, build
 
 from dolma_pipe.errors import ConfigError, DataError
-from dolma_pipe.train import huggingface
-from dolma_pipe.train.architecture import ExpertsConfig, RopeScaling
-from dolma_pipe.train.model import Transformer
+from dolma_pipe.train.model import huggingface
+from dolma_pipe.train.model.architecture import ExpertsConfig, RopeScaling
+from dolma_pipe.train.model.transformer import Transformer
 
 
 def written(model: Transformer, to: Path) -> str:

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from dolma_pipe.config import bundled, convert, load, read_yaml
 from dolma_pipe.errors import ConfigError
-from dolma_pipe.train.architecture import ExpertsConfig, ModelConfig, flops_per_token
 from dolma_pipe.train.config import TrainConfig
-from dolma_pipe.train.initialisation import materialise
-from dolma_pipe.train.model import Transformer, on_meta, parameter_count
+from dolma_pipe.train.model.architecture import ExpertsConfig, ModelConfig, flops_per_token
+from dolma_pipe.train.model.initialisation import materialise
+from dolma_pipe.train.model.transformer import Transformer, on_meta, parameter_count
 
 CPU = torch.device("cpu")
 SMALL = ModelConfig(d_model=16, n_layers=2, n_heads=2, ffn_hidden=24, vocab_size=60, padded_vocab_size=64)

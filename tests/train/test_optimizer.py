@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from dolma_pipe.errors import ConfigError
-from dolma_pipe.train.architecture import ModelConfig
 from dolma_pipe.train.config import OptimizerConfig, ScheduleConfig
-from dolma_pipe.train.model import on_meta
+from dolma_pipe.train.model.architecture import ModelConfig
+from dolma_pipe.train.model.transformer import on_meta
 from dolma_pipe.train.optimizer import build_optimizer, learning_rate, max_grad_norm
 
 COSINE = ScheduleConfig(decay="cosine", warmup_steps=10)

@@ -8,9 +8,9 @@ import pytest
 from token_folders import EOS, Row, write_shards
 
 from dolma_pipe.tokens import Packing
-from dolma_pipe.train.chunks import IGNORED
 from dolma_pipe.train.config import DataSource
-from dolma_pipe.train.data import Loader
+from dolma_pipe.train.data.chunks import IGNORED
+from dolma_pipe.train.data.loader import Loader
 
 PAD = 1
 

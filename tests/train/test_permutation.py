@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dolma_pipe.train.permutation import key_of, permute
+from dolma_pipe.train.data.permutation import key_of, permute
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 255, 256, 257, 1000, 4097, 100_000])

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from dolma_pipe.errors import ConfigError, DataError
 from dolma_pipe.tokens import MANIFEST, Manifest, Packing
-from dolma_pipe.train import checkpoint
-from dolma_pipe.train.chunks import IGNORED
+from dolma_pipe.train.checkpoints import checkpoint
 from dolma_pipe.train.config import TrainConfig
-from dolma_pipe.train.data import Batch
+from dolma_pipe.train.data.chunks import IGNORED
+from dolma_pipe.train.data.loader import Batch
 from dolma_pipe.train.loop import train
 from dolma_pipe.train.metrics import read_metrics
 from dolma_pipe.train.phases import START, Position, Progress

@@ -18,7 +18,7 @@ import pytest
 from token_folders import random_tokens
 
 from dolma_pipe.config import convert
-from dolma_pipe.train import checkpoint
+from dolma_pipe.train.checkpoints import checkpoint
 from dolma_pipe.train.config import TrainConfig
 from dolma_pipe.train.loop import train
 from dolma_pipe.train.metrics import StepMetrics, read_metrics

@@ -10,8 +10,8 @@ import torch
 from transformers import LlamaConfig
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-from dolma_pipe.train.architecture import RopeScaling
-from dolma_pipe.train.rotary import Rotary
+from dolma_pipe.train.model.architecture import RopeScaling
+from dolma_pipe.train.model.rotary import Rotary
 
 WIDTH, THETA, LENGTH = 32, 10_000.0, 96
 

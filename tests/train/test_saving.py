@@ -16,7 +16,7 @@ import torch
 
 from dolma_pipe import storage
 from dolma_pipe.errors import ConfigError, TaskError
-from dolma_pipe.train import checkpoint, saving
+from dolma_pipe.train.checkpoints import checkpoint, saving
 from dolma_pipe.train.config import CheckpointConfig, TrainConfig
 from dolma_pipe.train.loop import train
 from dolma_pipe.train.metrics import CheckpointSaved, Event, StepMetrics, read_metrics

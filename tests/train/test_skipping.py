@@ -15,10 +15,10 @@ import torch
 from token_folders import Row, write_shards
 
 from dolma_pipe.errors import TaskError
-from dolma_pipe.train import checkpoint
-from dolma_pipe.train.chunks import IGNORED, TokenRange
+from dolma_pipe.train.checkpoints import checkpoint
 from dolma_pipe.train.config import DataSource, SkipConfig, TrainConfig
-from dolma_pipe.train.data import Loader
+from dolma_pipe.train.data.chunks import IGNORED, TokenRange
+from dolma_pipe.train.data.loader import Loader
 from dolma_pipe.train.language_modelling import LanguageModelling
 from dolma_pipe.train.loop import train
 from dolma_pipe.train.metrics import Event, StepSkipped, read_metrics

@@ -16,17 +16,17 @@ from typer.testing import CliRunner
 from dolma_pipe.cli import app
 from dolma_pipe.errors import ConfigError, DataError
 from dolma_pipe.tokens import TokenSet
-from dolma_pipe.train import checkpoint
-from dolma_pipe.train.architecture import flops_per_token
-from dolma_pipe.train.chunks import IGNORED
+from dolma_pipe.train.checkpoints import checkpoint
 from dolma_pipe.train.config import DataSource, TrainConfig
-from dolma_pipe.train.data import Loader
+from dolma_pipe.train.data.chunks import IGNORED
+from dolma_pipe.train.data.loader import Loader
 from dolma_pipe.train.hardware import peak_of
-from dolma_pipe.train.initialisation import materialise
 from dolma_pipe.train.language_modelling import token_losses
 from dolma_pipe.train.loop import train
 from dolma_pipe.train.metrics import read_metrics
-from dolma_pipe.train.model import on_meta
+from dolma_pipe.train.model.architecture import flops_per_token
+from dolma_pipe.train.model.initialisation import materialise
+from dolma_pipe.train.model.transformer import on_meta
 from dolma_pipe.train.objective import Whole
 from dolma_pipe.train.parallel import World
 from dolma_pipe.train.plan import make_plan

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from dolma_pipe.cli import app
 from dolma_pipe.errors import ConfigError
-from dolma_pipe.train import checkpoint
+from dolma_pipe.train.checkpoints import checkpoint
 from dolma_pipe.train.config import TrainConfig
 from dolma_pipe.train.export import export_model
 from dolma_pipe.train.loop import train

@@ -16,9 +16,9 @@ from typer.testing import CliRunner, Result
 from dolma_pipe.cli import app
 from dolma_pipe.config import convert, read_yaml
 from dolma_pipe.errors import ConfigError
-from dolma_pipe.train.experiments import SwarmConfig
-from dolma_pipe.train.mixtures import best, caps, draw, fit, left_out, project, rank_correlation
-from dolma_pipe.train.swarm import Proxy, search, swarm
+from dolma_pipe.train.experiments.config import SwarmConfig
+from dolma_pipe.train.experiments.mixtures import best, caps, draw, fit, left_out, project, rank_correlation
+from dolma_pipe.train.experiments.swarm import Proxy, search, swarm
 
 NATURAL = np.array([0.5, 0.3, 0.2])
 

@@ -17,16 +17,16 @@ from typer.testing import CliRunner
 from dolma_pipe.cli import app
 from dolma_pipe.errors import ConfigError, DataError
 from dolma_pipe.tokens import TokenSet
-from dolma_pipe.train.architecture import ModelConfig
 from dolma_pipe.train.config import TrainConfig
-from dolma_pipe.train.eval_config import EvalConfig, TaskConfig, open_task
-from dolma_pipe.train.evaluate import evaluate, standing
-from dolma_pipe.train.heldout import Windowing
-from dolma_pipe.train.initialisation import materialise
+from dolma_pipe.train.evaluation.config import EvalConfig, TaskConfig, open_task
+from dolma_pipe.train.evaluation.evaluate import evaluate, standing
+from dolma_pipe.train.evaluation.heldout import Windowing
+from dolma_pipe.train.evaluation.tasks import Question, judge, questions, score_task, task_file
+from dolma_pipe.train.evaluation.text import TextEncoder, stored_with
 from dolma_pipe.train.loop import train
-from dolma_pipe.train.model import Transformer, on_meta
-from dolma_pipe.train.tasks import Question, judge, questions, score_task, task_file
-from dolma_pipe.train.text import TextEncoder, stored_with
+from dolma_pipe.train.model.architecture import ModelConfig
+from dolma_pipe.train.model.initialisation import materialise
+from dolma_pipe.train.model.transformer import Transformer, on_meta
 
 TASKS = ["arc_challenge", "arc_easy", "boolq", "hellaswag", "openbookqa", "piqa", "sciq", "winogrande"]
 TASK = TaskConfig(title="a toy", context="{question}", choices="choices", gold="label", score="raw", unconditional="A:")

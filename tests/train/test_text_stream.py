@@ -19,13 +19,13 @@ from dolma_pipe.cli import app
 from dolma_pipe.config import convert
 from dolma_pipe.errors import ConfigError, DataError
 from dolma_pipe.kept_text import KeptText
-from dolma_pipe.train import checkpoint
-from dolma_pipe.train.chunks import IGNORED
+from dolma_pipe.train.checkpoints import checkpoint
+from dolma_pipe.train.checkpoints.verify import verify_run
 from dolma_pipe.train.config import TrainConfig
+from dolma_pipe.train.data.chunks import IGNORED
+from dolma_pipe.train.data.text_stream import TextStream
 from dolma_pipe.train.loop import train
 from dolma_pipe.train.metrics import Event, StepMetrics, read_metrics
-from dolma_pipe.train.text_stream import TextStream
-from dolma_pipe.train.verify import verify_run
 
 MakeDataset = Callable[..., str]
 RULES: list[str | dict[str, str]] = [{"long": "length.characters >= 20"}]

@@ -12,7 +12,7 @@ import pytest
 from token_folders import random_tokens
 
 from dolma_pipe.errors import ConfigError, DataError, PipeError, TaskError
-from dolma_pipe.train import checkpoint
+from dolma_pipe.train.checkpoints import checkpoint
 from dolma_pipe.train.config import TrainConfig
 from dolma_pipe.train.language_modelling import LanguageModelling
 from dolma_pipe.train.loop import TrainResult, train

@@ -16,10 +16,10 @@ from dolma_pipe import storage
 from dolma_pipe.cli import app
 from dolma_pipe.errors import ConfigError, DataError
 from dolma_pipe.tokens import MANIFEST, Manifest, Origin
-from dolma_pipe.train import checkpoint, lineage
+from dolma_pipe.train.checkpoints import checkpoint, lineage
+from dolma_pipe.train.checkpoints.verify import verify_run
 from dolma_pipe.train.config import TrainConfig
 from dolma_pipe.train.loop import train
-from dolma_pipe.train.verify import verify_run
 
 MakeConfig = Callable[..., TrainConfig]
 
@@ -82,7 +82,7 @@ def test_other_tokens_and_another_tokenizer_are_named(chain: TrainConfig, tokens
 
 
 def test_other_code_is_a_note_and_no_problem(chain: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dolma_pipe.train.verify.code", lambda: {"version": "9", "train": "0" * 32})
+    monkeypatch.setattr("dolma_pipe.train.checkpoints.verify.code", lambda: {"version": "9", "train": "0" * 32})
     result = verify_run(checkpoint.find(chain.to))
     assert result.problems == []
     assert f"trained by version {lineage.code()['version']}" in result.notes[0]

@@ -8,8 +8,8 @@ from dolma_pipe import storage
 from dolma_pipe.config import fingerprint
 from dolma_pipe.manifest import MANIFEST, Ref
 from dolma_pipe.stage import Task
-from dolma_pipe.stages.mix import clusters
 from dolma_pipe.stages.mix.config import MixConfig
+from dolma_pipe.stages.mix.copies import clusters
 from dolma_pipe.stages.mix.fates import Court, Files, Place
 from dolma_pipe.stages.mix.ledger import Ledger
 from dolma_pipe.stages.mix.source import Source

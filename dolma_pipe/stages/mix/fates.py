@@ -14,11 +14,11 @@ from dolma_pipe import storage
 from dolma_pipe.draws import draws
 from dolma_pipe.mixer import Split, Unit
 from dolma_pipe.shards import Shard
-from dolma_pipe.stages.mix.clusters import Group, losers
-from dolma_pipe.stages.mix.cuts import NOBODY, Copies, Cut
-from dolma_pipe.stages.mix.paragraphs import PARTS, Removals
+from dolma_pipe.stages.mix.amounts.cuts import NOBODY, Copies, Cut
+from dolma_pipe.stages.mix.amounts.upsampling import Rates, Standing, priorities, standing
+from dolma_pipe.stages.mix.copies.clusters import Group, losers
+from dolma_pipe.stages.mix.copies.paragraphs import PARTS, Removals
 from dolma_pipe.stages.mix.source import Source
-from dolma_pipe.stages.mix.upsampling import Rates, Standing, priorities, standing
 from dolma_pipe.stages.mix.verdicts import EMPTY, SET, SHORT, read_columns, read_ids
 
 Array = npt.NDArray[Any]

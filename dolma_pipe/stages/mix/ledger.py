@@ -10,16 +10,17 @@ import msgspec
 from dolma_pipe.config import fingerprint
 from dolma_pipe.manifest import Record
 from dolma_pipe.mixer import Sample
-from dolma_pipe.stages.mix import definitions, upsampling
-from dolma_pipe.stages.mix.budget import asked, targets
-from dolma_pipe.stages.mix.clusters import Group, partition_count
+from dolma_pipe.stages.mix import definitions
+from dolma_pipe.stages.mix.amounts import upsampling
+from dolma_pipe.stages.mix.amounts.budget import asked, targets
+from dolma_pipe.stages.mix.amounts.cuts import NOBODY, Copies, Cut, epochs_copies, fraction_cut
+from dolma_pipe.stages.mix.amounts.upsampling import Rates
 from dolma_pipe.stages.mix.config import MixConfig
-from dolma_pipe.stages.mix.cuts import NOBODY, Copies, Cut, epochs_copies, fraction_cut
+from dolma_pipe.stages.mix.copies.clusters import Group, partition_count
+from dolma_pipe.stages.mix.copies.paragraphs import settlements
 from dolma_pipe.stages.mix.fates import Decisions, Place, cut_name
 from dolma_pipe.stages.mix.lock import LockedSource, Target, locked
-from dolma_pipe.stages.mix.paragraphs import settlements
 from dolma_pipe.stages.mix.source import Source
-from dolma_pipe.stages.mix.upsampling import Rates
 from dolma_pipe.types import Plain
 
 Done = dict[str, list[Record]]

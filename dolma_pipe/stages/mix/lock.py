@@ -10,8 +10,8 @@ from dolma_pipe import storage
 from dolma_pipe.errors import DataError
 from dolma_pipe.manifest import Input, Record
 from dolma_pipe.mixer import Unit
+from dolma_pipe.stages.mix.amounts.upsampling import Bucket, Rates
 from dolma_pipe.stages.mix.funnel import BucketCount, Funnel
-from dolma_pipe.stages.mix.upsampling import Bucket, Rates
 from dolma_pipe.types import Plain
 
 NAME = "mix.lock.json"

@@ -9,7 +9,7 @@ from dolma_pipe.attributes import attribute_path
 from dolma_pipe.mixer import Dedup, Edit, Limit, Sample, Split, Unit, Upsample
 from dolma_pipe.rules import Expression
 from dolma_pipe.shards import Shard
-from dolma_pipe.stages.mix.counting import Counting
+from dolma_pipe.stages.mix.amounts.counting import Counting
 
 DATES = {
     name: Expression(f"dedup: prefer {name}", f"coalesce({sign}epoch_us(try_cast(created AS TIMESTAMPTZ)), -9e18)",

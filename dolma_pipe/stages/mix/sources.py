@@ -15,8 +15,8 @@ from dolma_pipe.mixer import Dedup, Edit, KeepAfter, Limit, Part, Sample, Split,
 from dolma_pipe.rules import NAME, Evaluator, Expression, needed_fields, readable
 from dolma_pipe.shards import Shard, document_shards
 from dolma_pipe.stages.mix import checks
+from dolma_pipe.stages.mix.amounts.counting import Counting, counting
 from dolma_pipe.stages.mix.config import MixConfig, SourceConfig
-from dolma_pipe.stages.mix.counting import Counting, counting
 from dolma_pipe.stages.mix.source import COPIES, Source, looked_at, schema_of
 from dolma_pipe.stages.mix.taken_down import taken_down
 

@@ -23,10 +23,10 @@ from dolma_pipe.config import fingerprint
 from dolma_pipe.manifest import MANIFEST
 from dolma_pipe.stage import Stage, Task, Work
 from dolma_pipe.stages.mix import lock, outputs
-from dolma_pipe.stages.mix.amounts import Amounts
+from dolma_pipe.stages.mix.amounts.phases import Amounts
 from dolma_pipe.stages.mix.config import MixConfig
+from dolma_pipe.stages.mix.copies.phases import Duplicates
 from dolma_pipe.stages.mix.docket import Docket
-from dolma_pipe.stages.mix.duplicates import Duplicates
 from dolma_pipe.stages.mix.fates import Decisions
 from dolma_pipe.stages.mix.ledger import Done
 from dolma_pipe.stages.mix.sources import resolve_sources

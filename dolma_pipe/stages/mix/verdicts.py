@@ -21,7 +21,7 @@ from dolma_pipe.editing import Edited, Editor
 from dolma_pipe.errors import AlignmentError
 from dolma_pipe.shards import DocumentReader, Shard
 from dolma_pipe.stage import Work
-from dolma_pipe.stages.mix.groups import groups_of
+from dolma_pipe.stages.mix.amounts.groups import groups_of
 from dolma_pipe.stages.mix.source import Source, preference, schema_of
 
 SET = "verdict"

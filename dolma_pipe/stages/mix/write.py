@@ -16,13 +16,13 @@ from dolma_pipe.editing import Edited, Editor, put_texts
 from dolma_pipe.errors import AlignmentError
 from dolma_pipe.shards import DocumentReader
 from dolma_pipe.stage import Work
+from dolma_pipe.stages.mix.amounts.upsampling import Rates
 from dolma_pipe.stages.mix.config import MixConfig
 from dolma_pipe.stages.mix.fates import ALIVE, EMPTIED, NOT_SAMPLED, RULES, SHORTENED, Court, Place, reasons, split_fate
 from dolma_pipe.stages.mix.funnel import Amount, BucketCount, EditCount, Funnel, Taken
 from dolma_pipe.stages.mix.outputs import Lines, Outputs
 from dolma_pipe.stages.mix.source import Source
 from dolma_pipe.stages.mix.taken_down import TAKEN_DOWN
-from dolma_pipe.stages.mix.upsampling import Rates
 from dolma_pipe.stages.mix.verdicts import EMPTY, FINE, SET, remains
 
 Array = npt.NDArray[Any]

@@ -1,0 +1,1 @@
+"""Which copy of a duplicate stays: of documents, of near ones, of paragraphs."""

@@ -1,0 +1,1 @@
+"""What a mix would do, told from attributes alone."""

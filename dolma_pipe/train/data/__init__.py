@@ -1,0 +1,1 @@
+"""What a model sees, and in which order: from token folders, or straight from documents."""

@@ -1,0 +1,1 @@
+"""A trained model measured: bits per byte, multiple-choice tasks, and by other people's harness."""
