@@ -15,7 +15,7 @@ demo: $(VENV)/.demo
 	$(BIN)/dolma-pipe demo --to demo
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(TESTS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(TESTS)
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .

@@ -19,8 +19,12 @@ settings.register_profile("compiling", deadline=None)  # the first example may c
 settings.load_profile("compiling")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out, and say so, what this machine lacks the means for; .ci/run sees to it that nothing is."""
+    """A file's tests share its fixtures, so one worker runs them; but pages of the documentation are long, and each by
+    itself. Leave out, and say so, what this machine lacks the means for; .ci/run sees to it that nothing is."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(item.name if item.path.stem == "test_docs" else str(item.path)))
     lacking = {
         "corpus": "" if os.environ.get("DOLMA_PIPE_CORPUS") else "read real data: set DOLMA_PIPE_CORPUS to its folder",
         "chromium": "" if shutil.which("chromium") else "need a browser: apt-get install chromium",
