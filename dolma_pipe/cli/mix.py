@@ -11,19 +11,13 @@ from dolma_pipe.cli import options
 WIDEST = 90
 
 
+@options.of_a_run
 def command(
     config: options.Config = None,
     to: Annotated[
         str | None, typer.Option("--to", help="Folder for the mix (default: 'to' of the configuration).")
     ] = None,
     settings: options.Set = [],  # noqa: B006
-    workers: options.Workers = 1,
-    runner: options.RunnerName = "local",
-    json: options.Json = False,
-    dry_run: options.DryRun = False,
-    force: options.Force = False,
-    rehash: options.Rehash = False,
-    part: options.Part = None,
     locked: Annotated[
         str | None,
         typer.Option(
@@ -44,6 +38,8 @@ def command(
             metavar="ATTRIBUTE=FROM:TO:STEP", help="Say what would stay over a threshold, as in langid.en=0.1:0.9:0.1."
         ),
     ] = None,
+    *,
+    execution: options.Execution,
 ) -> None:
     """Keep, deduplicate, edit, split and sample documents of several sources, as a YAML says."""
     from dolma_pipe.config import load, located
@@ -53,18 +49,19 @@ def command(
     config = located(config, "mix")
     if config is None:
         raise ConfigError("mix: give a configuration: dolma-pipe mix -c configs/mix/NAME.yaml")
-    execution = options.Execution(workers, runner, json, dry_run, force, rehash, part)
     if plan or sweep is not None:
         if execution._replace(json=False) != options.Execution() or locked is not None or keep_rejected:
             raise ConfigError("mix: --plan and --sweep run nothing: of the options of a run, only --json")
-        _predict(load(config, MixConfig, settings, to=to), config, sweep, json)
+        _predict(load(config, MixConfig, settings, to=to), config, sweep, execution.json)
         return
     stage = Mix(load(config, MixConfig, settings, to=to, keep_rejected=keep_rejected or None), config)
     lock = _checked(stage, locked) if locked is not None else None
     summary = options.execute(stage, execution)
-    if lock is not None and not dry_run and part is None:
+    if execution.dry_run or execution.part is not None:
+        return
+    if lock is not None:
         _check_result(stage.home, lock, str(locked))
-    if not json and not dry_run and part is None:
+    if not execution.json:
         _print_funnel(summary.home)
         if stage.config.keep_rejected:
             _print_rejected(summary.home)

@@ -10,6 +10,7 @@ from dolma_pipe.cli import options
 from dolma_pipe.errors import ConfigError
 
 
+@options.of_a_run
 def command(
     datasets: Annotated[
         list[str] | None, typer.Argument(help="Folders that hold documents/, as a mix writes them.")
@@ -30,13 +31,8 @@ def command(
     config: options.Config = None,
     settings: options.Set = [],  # noqa: B006
     limit: options.Limit = None,
-    workers: options.Workers = 1,
-    runner: options.RunnerName = "local",
-    json: options.Json = False,
-    dry_run: options.DryRun = False,
-    force: options.Force = False,
-    rehash: options.Rehash = False,
-    part: options.Part = None,
+    *,
+    execution: options.Execution,
 ) -> None:
     """Documents in, memory-mapped token shards out, in a seeded order of all documents."""
     from dolma_pipe.config import load, located
@@ -49,7 +45,7 @@ def command(
             shard_tokens=shard_tokens, seed=seed, limit=limit, pack=pack, sequence_length=_lengths(sequence_length),
         )
     )  # fmt: skip
-    options.execute(stage, options.Execution(workers, runner, json, dry_run, force, rehash, part))
+    options.execute(stage, execution)
 
 
 def _lengths(value: str | None) -> int | list[int] | None:
