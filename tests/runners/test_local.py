@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,14 @@ from toy_stage import Upper
 from dolma_pipe.errors import ConfigError, TaskError
 from dolma_pipe.execution import run_stage
 from dolma_pipe.runners.local import Local
+
+
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """What a shell starts in the background ignores Ctrl-C, and so would every process that the tests start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def make(tmp_path: Path, files: dict[str, str], mercy: str = "") -> Upper:
