@@ -49,6 +49,26 @@ def copied(to: Path) -> str:
     return str(to)
 
 
+SHARD_BYTES = 64 << 20
+
+
+def joined(folder: str) -> str:
+    """The same documents in a data set of few shards, about `SHARD_BYTES` of lines each."""
+    to = Path(folder + "-joined")
+    shutil.rmtree(to, ignore_errors=True)
+    (to / "documents").mkdir(parents=True)
+    pending, size, number = [], 0, 0
+    paths = sorted(Path(folder, "documents").iterdir())
+    for path in paths:
+        pending.append(read(path))
+        size += len(pending[-1])
+        if size >= SHARD_BYTES or path == paths[-1]:
+            with gzip.open(to / "documents" / f"{number:04}.jsonl.gz", "wb", 3) as out:
+                out.writelines(pending)
+            pending, size, number = [], 0, number + 1
+    return str(to)
+
+
 def read(path: Path) -> bytes:
     if path.suffix == ".gz":
         return gzip.decompress(path.read_bytes())

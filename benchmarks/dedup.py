@@ -19,7 +19,6 @@ from benchmarks import data, peers, planted
 from benchmarks.measure import Measured, command, ours, table
 
 TRIES = 5
-SHARD_BYTES = 64 << 20
 SIZES = (1, 3, 10)
 GROWTH_BYTES = 60_000_000
 GROWTH_PARTITION = 8 << 20
@@ -50,7 +49,7 @@ def corpus_lines() -> Iterator[bytes]:
         yield from data.read(path).splitlines(keepends=True)
 
 
-def lay_out(to: Path, lines: Iterable[bytes], shard_bytes: int = SHARD_BYTES) -> str:
+def lay_out(to: Path, lines: Iterable[bytes], shard_bytes: int = data.SHARD_BYTES) -> str:
     """A data set of gzip shards of about so many bytes of lines each."""
     (to / "documents").mkdir(parents=True)
     source = iter(lines)
@@ -115,7 +114,7 @@ def _beside_reading(work: Path, folder: str) -> None:
 def _growth(work: Path) -> None:
     rows: list[list[object]] = []
     for copies in SIZES:
-        folder = lay_out(work / f"x{copies}", grown(copies), SHARD_BYTES // 8)  # so that 1x has several, too
+        folder = lay_out(work / f"x{copies}", grown(copies), data.SHARD_BYTES // 8)  # so that 1x has several, too
         size = ours("read", data=folder).said["bytes"] / 1e6
         for name in ("text", "paragraph"):
             found = ours_dedup(work, folder, partition_bytes=GROWTH_PARTITION, **KINDS[name])

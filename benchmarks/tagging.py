@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from benchmarks import data, peers
@@ -32,8 +33,9 @@ def main() -> None:
         work = Path(name)
         whole = data.copied(work / "whole")
         reading = _table_of_taggers(work, whole)
+        _table_of_shards(work, whole, data.joined(whole))
         _table_of_parts(whole, reading)
-        sample = data.lay_out(work / "sample", data.PROSE, SAMPLE)
+        sample = data.joined(data.lay_out(work / "sample", data.PROSE, SAMPLE))
         _table_of_langid(sample)
         _table_of_peers(work, sample, data.lay_out(work / "small", data.PROSE[2:3], SMALL_SAMPLE))
 
@@ -64,6 +66,16 @@ def _table_of_taggers(work: Path, whole: str) -> Measured:
 
 def _row(label: str, found: Measured, reading: Measured, size: float) -> list[object]:
     return [label, size / 1e6 / found.seconds, found.seconds / reading.seconds, found.seconds, found.peak_mb]
+
+
+def _table_of_shards(work: Path, small: str, large: str) -> None:
+    """The seven on the corpus as it is, and on the same documents in shards of a size that people have."""
+    rows: list[list[object]] = []
+    for label, folder in (("as it is, 3 MB each", small), (f"{data.SHARD_BYTES >> 20} MB each", large)):
+        runs = {"read": partial(ours, "read", data=folder), "seven": partial(tag, work, folder, SEVEN)}
+        found = best_of(ROUNDS, runs)
+        rows.append(_row(label, found["seven"], found["read"], found["read"].said["bytes"]))
+    table("All seven, by the size of the shards", ["shards", "MB/s of text", "x reading", "s", "peak MB"], rows)
 
 
 def _table_of_parts(whole: str, reading: Measured) -> None:
