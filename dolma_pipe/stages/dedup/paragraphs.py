@@ -119,6 +119,11 @@ def _offsets(chosen: Array, counts: Array) -> Int64s:
     return np.searchsorted(chosen, np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]))
 
 
+def _taken(span: Array, chosen: Array) -> Array:
+    """`span[chosen]`; NumPy is slow at gathering structs."""
+    return span.view(np.uint64)[chosen].view(SPAN)
+
+
 def _fraction(span: Array, offsets: Int64s, chars: Int64s) -> tuple[Array, int]:
     """Code points in spans over those of each document, and how many they are in all."""
     removed = _sums((span["end"] - span["start"]).astype(np.int64), np.diff(offsets))
@@ -158,15 +163,15 @@ class ParagraphKeys:
         """Spans of repeated paragraphs of every document of a page."""
         counts, chars, spans = page.read("counts"), page.read("chars"), page.read("spans")
         found = copies(page)
-        span, earlier = spans[found.records], found.only(found.ranks > 0)
+        span, chosen = _taken(spans, found.records), np.flatnonzero(found.ranks > 0)
+        earlier, gone = found.only(chosen), _taken(span, chosen)
         offsets = _offsets(earlier.records, counts)
-        fraction, removed = _fraction(spans[earlier.records], offsets, chars)
-        first = page.found.entries[earlier.entries]
-        cluster = binary(entry_keys(page.found.entries[found.entries]))
+        fraction, removed = _fraction(gone, offsets, chars)
+        shards, rows = (page.found.entries[name][earlier.entries] for name in ("shard", "row"))
+        cluster = binary(entry_keys(page.found.entries)[found.entries])
         columns = {
             "duplicate": span_array(
-                self.fields["duplicate"], offsets, spans["start"][earlier.records], spans["end"][earlier.records],
-                of=places.struct(first["shard"], first["row"]),
+                self.fields["duplicate"], offsets, gone["start"], gone["end"], of=places.struct(shards, rows),
             ),
             "copies": span_array(
                 self.fields["copies"], _offsets(found.records, counts), span["start"], span["end"],
