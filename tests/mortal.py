@@ -1,4 +1,5 @@
-"""Stages that kill their worker once in every phase, when its work is done and nothing of it is published yet."""
+"""Stages that kill their worker once in every phase, when its work is done and nothing of it is published yet; and a
+command that dies when it would publish a certain file."""
 
 from __future__ import annotations
 
@@ -48,3 +49,19 @@ class MortalSubstring(SubstringDedup):
     def run(self, phase: str, task: Task, work: Work) -> None:
         super().run(phase, task, work)
         die_once(self.mercy, phase)
+
+
+KILLED = """
+import os, signal, sys
+from dolma_pipe.cli import app
+publish = os.replace
+
+def deadly(source, target):
+    if sys.argv[1] in target:
+        os.kill(os.getpid(), signal.SIGKILL)
+    publish(source, target)
+
+os.replace = deadly
+app(sys.argv[2:])
+"""
+"""`python -c KILLED PLACE COMMAND...`: killed before a file whose path holds PLACE appears."""

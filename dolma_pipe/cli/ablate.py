@@ -29,18 +29,25 @@ def command(
     ablation = load(located(config, "ablate"), AblationConfig, settings, **flags)
     ablation.check()
     require_torch()
-    from dolma_pipe.train.experiments.ablation import Stopped, ablate
+    from dolma_pipe.train.experiments.ablation import ablate
 
     result = ablate(
         with_tokens(ablation), lambda line: typer.echo(f"ablate: {line}", err=True), options.parse_part(part)
     )
+    if is_whole("ablate", result, part, "compared"):
+        _print(ablation.to, result, json)
+
+
+def is_whole(name: str, result: Any, part: str | None, then: str) -> bool:
+    """Is there a result of all runs? Says so where some are left, and ends where one was stopped."""
+    from dolma_pipe.train.experiments.ablation import Stopped
+
     if isinstance(result, Stopped):
-        typer.echo(f"ablate: {result.run} was stopped by {result.signal} and saved; run again to go on", err=True)
+        typer.echo(f"{name}: {result.run} was stopped by {result.signal} and saved; run again to go on", err=True)
         raise typer.Exit(1)
     if result is None:
-        typer.echo(f"ablate: part {part} of the runs is done; without --part they are compared", err=True)
-        return
-    _print(ablation.to, result, json)
+        typer.echo(f"{name}: part {part} of the runs is done; without --part they are {then}", err=True)
+    return result is not None
 
 
 def _named(mixes: list[str] | None) -> dict[str, str] | None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from dolma_pipe.cli import options
+from dolma_pipe.cli.ablate import is_whole
 
 
 def command(
@@ -25,17 +26,11 @@ def command(
     search = load(located(config, "swarm"), SwarmConfig, settings, to=to, runs=runs)
     search.check()
     require_torch()
-    from dolma_pipe.train.experiments.ablation import Stopped
     from dolma_pipe.train.experiments.swarm import swarm
 
     result = swarm(search, lambda line: typer.echo(f"swarm: {line}", err=True), options.parse_part(part))
-    if isinstance(result, Stopped):
-        typer.echo(f"swarm: {result.run} was stopped by {result.signal} and saved; run again to go on", err=True)
-        raise typer.Exit(1)
-    if result is None:
-        typer.echo(f"swarm: part {part} of the runs is done; without --part they are searched", err=True)
-        return
-    _print(search.to, result, json)
+    if is_whole("swarm", result, part, "searched"):
+        _print(search.to, result, json)
 
 
 def _print(to: str, result: Any, json: bool) -> None:

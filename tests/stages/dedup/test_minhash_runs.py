@@ -18,6 +18,7 @@ from conftest import MakeDataset
 from handmade import encode_lines, store, tree_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mortal import KILLED
 from plain_dedup import Crashing, Shuffled, dedup, documents, rows, without_clusters
 
 from dolma_pipe import verify
@@ -104,21 +105,6 @@ def test_a_run_that_was_stopped_is_finished_by_the_next(
     if not scratch_survives:
         shutil.rmtree(tmp_path / "out/found/_keys/_scratch", ignore_errors=True)
     assert run(many, tmp_path / "out") == undisturbed
-
-
-KILLED = """
-import os, signal, sys
-from dolma_pipe.cli import app
-publish = os.replace
-
-def deadly(source, target):
-    if sys.argv[1] in target:
-        os.kill(os.getpid(), signal.SIGKILL)
-    publish(source, target)
-
-os.replace = deadly
-app(sys.argv[2:])
-"""
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from conftest import MakeDataset
 from handmade import encode_lines, store, tree_of
+from mortal import KILLED
 from plain_dedup import (
     ALL_LINES,
     Crashing,
@@ -120,21 +121,6 @@ def test_a_run_that_was_stopped_is_finished_by_the_next(
     run(kind, many, out, partition_bytes=2000)
     run(kind, many, undisturbed, partition_bytes=2000)
     assert tree_of(out) == tree_of(undisturbed)
-
-
-KILLED = """
-import os, signal, sys
-from dolma_pipe.cli import app
-publish = os.replace
-
-def deadly(source, target):
-    if sys.argv[1] in target:
-        os.kill(os.getpid(), signal.SIGKILL)
-    publish(source, target)
-
-os.replace = deadly
-app(sys.argv[2:])
-"""
 
 
 @pytest.mark.parametrize("place", ["kept/a.arrays", "spill/c/2.arrays", "resolve/partition-00003", "c/2.parquet"])
