@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 import msgspec
 
-from dolma_pipe import manifest, storage
+from dolma_pipe import heap, manifest, storage
 from dolma_pipe.errors import DataError
 from dolma_pipe.manifest import Input, Output, Record, Ref
 from dolma_pipe.shards import BadRow
@@ -117,10 +117,11 @@ class Work:
         self._report = report
 
     @contextlib.contextmanager
-    def create(self, path: str, part: str = "") -> Iterator[storage.Writer]:
-        """Write an output aside; with all others it is published when the task ends well. Set `.rows` in the block."""
+    def create(self, path: str, part: str = "", direct: bool = False) -> Iterator[storage.Writer]:
+        """Write an output aside; with all others it is published when the task ends well. Set `.rows` in the block.
+        `direct` as for `storage.Publication.create`."""
         root = self._roots[part]
-        with self._files.create(path, root, durable=not self._scratch) as writer:
+        with self._files.create(path, root, not self._scratch, direct) as writer:
             yield writer
         relative = path.removeprefix(root).lstrip("/")
         self.outputs[part].append(Output(relative, writer.rows, writer.size, writer.hash))
@@ -160,6 +161,7 @@ class Work:
 
 def perform(stage: Stage, job: Job, report: Callable[[Progress], None]) -> list[Record]:
     """Do one job here and now and record it; this is what runners run."""
+    heap.keep_freed()
     refs = job.task.inputs
     stamps = {ref.name: found for ref in refs if (found := storage.stat(ref.path)) is not None}
     missing = next((ref for ref in refs if ref.name not in stamps), None)

@@ -13,6 +13,7 @@ FLOORS: list[set[str]] = [
     {"dolma_pipe", "dolma_pipe.types", "dolma_pipe.errors"},
     {
         "dolma_pipe.config",
+        "dolma_pipe.direct",
         "dolma_pipe.s3",
         "dolma_pipe.storage",
         "dolma_pipe.tombstones",
@@ -20,6 +21,7 @@ FLOORS: list[set[str]] = [
         "dolma_pipe.streams",
         "dolma_pipe.models",
         "dolma_pipe.draws",
+        "dolma_pipe.heap",
         "dolma_pipe.pseudonyms",
         "dolma_pipe.icu",
         "dolma_pipe.languages",

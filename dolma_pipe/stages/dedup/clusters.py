@@ -59,7 +59,7 @@ def resolve_partition(paths: Sequence[str], kept: int, part: KeyRange, with_ids:
     found = _read(paths, part, with_ids)
     keys = found.keys
     first, second = np.ascontiguousarray(keys["first"]), np.ascontiguousarray(keys["second"])
-    order = key_order(first, second, stable=True)
+    order = key_order(first, second)
     heads, sizes, ranks = resolve(first, second, np.ascontiguousarray(keys["count"]), order)
     page_of = np.repeat(np.arange(len(found.lengths)), found.lengths)
     new = int(np.searchsorted(found.shards, kept))
@@ -81,9 +81,9 @@ def resolve_partition(paths: Sequence[str], kept: int, part: KeyRange, with_ids:
 
 def warm_up(keyed: Keyed) -> None:
     """Compile the kernels of all phases, with arrays of the types that they will see."""
-    slots, heads, counts = distinct_keys(keyed.first, keyed.second, key_order(keyed.first, keyed.second))
+    slots, heads, counts = distinct_keys(keyed.first, keyed.second)
     first, second = keyed.first[heads], keyed.second[heads]
-    resolve(first, second, counts, key_order(first, second, stable=True))
+    resolve(first, second, counts, key_order(first, second))
     copies_of(slots, np.full(len(heads), -1), np.zeros(1, np.int64))
 
 

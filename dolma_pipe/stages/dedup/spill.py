@@ -25,10 +25,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dolma_pipe.batch import Int64s, UInt64s
-from dolma_pipe.kernels.clusters import distinct_keys, key_order
+from dolma_pipe.kernels.clusters import distinct_keys
 from dolma_pipe.stages.dedup.arrays import ArrayReader, ArrayWriter
 
-PAGE_RECORDS = 1 << 19
+PAGE_RECORDS = 1 << 17  # what sorting them touches fits into the cache of a core
 PER_RANGE = 256
 """Keys of a page between two entries of its directory, on average."""
 
@@ -80,7 +80,7 @@ class SpillWriter:
         counts = np.concatenate([keyed.counts for keyed in self._pending])
         ids = pa.concat_arrays([keyed.ids.cast(pa.large_string()) for keyed in self._pending])
         rows = np.repeat(np.arange(self._row, self._row + len(counts), dtype=np.uint32), counts)
-        slots, heads, sizes = distinct_keys(first, second, key_order(first, second))
+        slots, heads, sizes = distinct_keys(first, second)
         keys = np.empty(len(heads), KEY)
         keys["first"], keys["second"] = first[heads], second[heads]
         keys["row"], keys["count"] = rows[heads], sizes

@@ -84,7 +84,7 @@ class AnchorWriter:
     def _flush(self) -> None:
         found = Anchors(*(np.concatenate(parts) for parts in zip(*self._pending, strict=True)))
         rows = np.repeat(np.arange(self._row, self._row + len(found.counts)), found.counts)
-        slots, heads, sizes = distinct_keys(found.core, found.scene, key_order(found.core, found.scene))
+        slots, heads, sizes = distinct_keys(found.core, found.scene)
         keys = np.empty(len(heads), KEY)
         keys["first"], keys["second"], keys["count"] = found.core[heads], found.scene[heads], sizes
         keys["row"], keys["start"] = rows[heads], found.start[heads]
@@ -132,7 +132,7 @@ def compare_partition(paths: Sequence[str], part: KeyRange, stream: Any) -> int:
     keys = np.concatenate(parts)
     shards, slots, lengths = np.array(places, np.int64).reshape(-1, 3).T
     core, scene = np.ascontiguousarray(keys["first"]), np.ascontiguousarray(keys["second"])
-    order = key_order(core, scene, stable=True)
+    order = key_order(core, scene)
     heads, contested = compare_scenes(core, scene, np.ascontiguousarray(keys["count"]), order)
     page_of = np.repeat(np.arange(len(places)), lengths)
     chosen = np.flatnonzero(heads >= 0)

@@ -174,9 +174,9 @@ def warm_up() -> None:
     batch = make_batch(["Warm up, once; warm up, once. Warm up, twice!"])
     assert batch.char_counts[0]
     found = find_anchors(batch.data, batch.offsets, np.ones(1, np.bool_), length, reach_of(length))
-    distinct_keys(found.core, found.scene, key_order(found.core, found.scene))
+    distinct_keys(found.core, found.scene)
     count, rows = np.ones(len(found.core), np.uint32), np.zeros(len(found.core), np.uint32)
-    compare_scenes(found.core, found.scene, count, key_order(found.core, found.scene, stable=True))
+    compare_scenes(found.core, found.scene, count, key_order(found.core, found.scene))
     text, offsets = gather_ranges(batch.data, np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64))
     known = np.ones(len(rows), np.bool_)
     scenes = Scenes(found.core, found.scene, rows, found.start, found.lead, found.more, known, offsets, text)
