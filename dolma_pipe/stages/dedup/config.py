@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from msgspec import Meta
+
 from dolma_pipe.config import Config
 from dolma_pipe.errors import ConfigError
 from dolma_pipe.stages.dedup.bloom.filter import BloomRules
@@ -45,7 +49,7 @@ class DedupConfig(Config, frozen=True):
     minhash: MinhashRules | None = None
     include: list[str] = []
     exclude: list[str] = []
-    limit: int | None = None
+    limit: Annotated[int, Meta(gt=0)] | None = None
     partition_bytes: int = PARTITION_BYTES
     max_bad_fraction: float = 0.01
 

@@ -1,9 +1,12 @@
-"""What partitions find out about the pages of all shards: `rows`, and `bounds` that say where those of a page are."""
+"""Pages of consecutive documents: gathered from batches, and what partitions find out about those of all shards.
+
+That is `rows`, and `bounds` that say where those of a page are.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +17,34 @@ PAGES_AT_ONCE = 4
 """Pages whose rows are read together: each partition is opened once for them."""
 
 Array = npt.NDArray[Any]
+Part = TypeVar("Part")
+
+
+class Gathered(Generic[Part]):
+    """Batches that wait until they are a page: `full` records or documents. `row` is the page's first one's."""
+
+    def __init__(self, full: int) -> None:
+        self._full = full
+        self._parts: list[Part] = []
+        self._records = self._documents = 0
+        self.row = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._parts)
+
+    def add(self, part: Part, records: int, documents: int) -> bool:
+        """Whether the page is full now."""
+        self._parts.append(part)
+        self._records += records
+        self._documents += documents
+        return max(self._records, self._documents) >= self._full
+
+    def take(self) -> list[Part]:
+        """The page; the next one begins behind it."""
+        taken, self._parts = self._parts, []
+        self.row += self._documents
+        self._records = self._documents = 0
+        return taken
 
 
 def write_rows(stream: Any, rows: Array, pages: Array, count: int) -> None:

@@ -27,6 +27,7 @@ import pyarrow as pa
 from dolma_pipe.batch import Int64s, UInt64s
 from dolma_pipe.kernels.clusters import distinct_keys
 from dolma_pipe.stages.dedup.arrays import ArrayReader, ArrayWriter
+from dolma_pipe.stages.dedup.pages import Gathered
 
 PAGE_RECORDS = 1 << 17  # what sorting them touches fits into the cache of a core
 PER_RANGE = 256
@@ -58,28 +59,25 @@ class SpillWriter:
     def __init__(self, stream: Any, with_ids: bool, with_records: bool = True) -> None:
         self._out = ArrayWriter(stream)
         self._with_ids, self._with_records = with_ids, with_records
-        self._pending: list[Keyed] = []
-        self._records = self._documents = self._row = 0
+        self._page: Gathered[Keyed] = Gathered(PAGE_RECORDS)
         self.pages = self.keys = self.key_bytes = 0
 
     def write(self, keyed: Keyed) -> None:
-        self._pending.append(keyed)
-        self._records += len(keyed.first)
-        self._documents += len(keyed.ids)
-        if max(self._records, self._documents) >= PAGE_RECORDS:
+        if self._page.add(keyed, len(keyed.first), len(keyed.ids)):
             self._flush()
 
     def close(self) -> None:
-        if self._pending:
+        if self._page:
             self._flush()
         self._out.close()
 
     def _flush(self) -> None:
-        first = np.concatenate([keyed.first for keyed in self._pending])
-        second = np.concatenate([keyed.second for keyed in self._pending])
-        counts = np.concatenate([keyed.counts for keyed in self._pending])
-        ids = pa.concat_arrays([keyed.ids.cast(pa.large_string()) for keyed in self._pending])
-        rows = np.repeat(np.arange(self._row, self._row + len(counts), dtype=np.uint32), counts)
+        row, parts = self._page.row, self._page.take()
+        first = np.concatenate([part.first for part in parts])
+        second = np.concatenate([part.second for part in parts])
+        counts = np.concatenate([part.counts for part in parts])
+        ids = pa.concat_arrays([part.ids.cast(pa.large_string()) for part in parts])
+        rows = np.repeat(np.arange(row, row + len(counts), dtype=np.uint32), counts)
         slots, heads, sizes = distinct_keys(first, second)
         keys = np.empty(len(heads), KEY)
         keys["first"], keys["second"] = first[heads], second[heads]
@@ -87,19 +85,15 @@ class SpillWriter:
         self._add(keys=keys, directory=directory(keys["first"]))
         self.key_bytes += keys.nbytes
         if self._with_ids:
-            first_ids = ids.take(pa.array(rows[heads] - self._row))
+            first_ids = ids.take(pa.array(rows[heads] - row))
             self._out.add_strings(f"{self.pages}/first_ids", first_ids)
             self.key_bytes += first_ids.nbytes
         if self._with_records:
-            more = {
-                name: np.concatenate([keyed.more[name] for keyed in self._pending]) for name in self._pending[0].more
-            }
+            more = {name: np.concatenate([part.more[name] for part in parts]) for name in parts[0].more}
             self._add(slots=slots, counts=counts, **more)
             self._out.add_strings(f"{self.pages}/ids", ids)
         self.pages += 1
         self.keys += len(keys)
-        self._row += len(counts)
-        self._pending, self._records, self._documents = [], 0, 0
 
     def _add(self, **arrays: npt.NDArray[Any]) -> None:
         for name, array in arrays.items():

@@ -20,7 +20,7 @@ from dolma_pipe.kernels.clusters import distinct_keys, key_order
 from dolma_pipe.kernels.scenes import compare_scenes
 from dolma_pipe.kernels.winnowing import Anchors
 from dolma_pipe.stages.dedup.arrays import ArrayReader, ArrayWriter
-from dolma_pipe.stages.dedup.pages import Array, write_rows
+from dolma_pipe.stages.dedup.pages import Array, Gathered, write_rows
 from dolma_pipe.stages.dedup.spill import KeyRange, directory, read_partition
 
 PAGE_ANCHORS = 1 << 18
@@ -65,25 +65,22 @@ class AnchorWriter:
 
     def __init__(self, stream: Any) -> None:
         self._out = ArrayWriter(stream)
-        self._pending: list[Anchors] = []
-        self._row = self._anchors = self._documents = 0
+        self._page: Gathered[Anchors] = Gathered(PAGE_ANCHORS)
         self.pages = self.keys = 0
 
     def write(self, anchors: Anchors) -> None:
-        self._pending.append(anchors)
-        self._anchors += len(anchors.core)
-        self._documents += len(anchors.counts)
-        if max(self._anchors, self._documents) >= PAGE_ANCHORS:
+        if self._page.add(anchors, len(anchors.core), len(anchors.counts)):
             self._flush()
 
     def close(self) -> None:
-        if self._pending:
+        if self._page:
             self._flush()
         self._out.close()
 
     def _flush(self) -> None:
-        found = Anchors(*(np.concatenate(parts) for parts in zip(*self._pending, strict=True)))
-        rows = np.repeat(np.arange(self._row, self._row + len(found.counts)), found.counts)
+        row, parts = self._page.row, self._page.take()
+        found = Anchors(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+        rows = np.repeat(np.arange(row, row + len(found.counts)), found.counts)
         slots, heads, sizes = distinct_keys(found.core, found.scene)
         keys = np.empty(len(heads), KEY)
         keys["first"], keys["second"], keys["count"] = found.core[heads], found.scene[heads], sizes
@@ -93,8 +90,6 @@ class AnchorWriter:
             self._out.add(f"{self.pages}/{name}", array)
         self.pages += 1
         self.keys += len(keys)
-        self._row += len(found.counts)
-        self._pending, self._anchors, self._documents = [], 0, 0
 
 
 class Page(NamedTuple):
