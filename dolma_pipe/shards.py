@@ -234,18 +234,21 @@ def _blocks(stream: Decompressed, size: int) -> Iterator[bytearray]:
 
     A block is not held here while the caller has it: it may be one line of a hundred megabytes.
     """
-    blocks = [bytearray()]
+    parts: list[bytes] = []
+    held = 0
     for chunk in stream:
-        if len(blocks[0]) + len(chunk) < size or not (end := chunk.rfind(b"\n") + 1):
-            blocks[0] += chunk
+        if held + len(chunk) < size or not (end := chunk.rfind(b"\n") + 1):
+            parts.append(chunk)
+            held += len(chunk)
             continue
-        view = memoryview(chunk)
-        blocks[0] += view[:end]
-        blocks.append(bytearray(view[end:]))
-        del chunk, view
-        yield blocks.pop(0)
-    if blocks[0]:
-        yield blocks.pop()
+        block = [bytearray().join([*parts, memoryview(chunk)[:end]])]
+        parts, held = [chunk[end:]], len(chunk) - end
+        del chunk
+        yield block.pop()
+    if held:
+        block = [bytearray().join(parts)]
+        parts.clear()
+        yield block.pop()
 
 
 def _gather(data: Bytes, starts: Int64s, ends: Int64s) -> tuple[Bytes, Int64s]:

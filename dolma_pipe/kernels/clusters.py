@@ -96,28 +96,36 @@ def distinct_keys(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np
 
 
 @kernel
-def resolve(
-    first: np.ndarray, second: np.ndarray, counts: np.ndarray, order: np.ndarray
+def _resolve(
+    packed: np.ndarray, low: int, first: np.ndarray, second: np.ndarray, counts: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Clusters of equal keys, each record standing for `counts[i]` copies; `order` sorts by key and is stable.
+    heads, sizes = np.arange(len(packed)), counts.astype(np.int64)
+    ranks = np.zeros(len(packed), np.int64)
+    start = 0
+    while start < len(packed):
+        head, end = np.int64(packed[start] & low), start + 1
+        total = np.int64(counts[head])
+        while end < len(packed) and packed[end] & ~low == packed[start] & ~low:
+            i = np.int64(packed[end] & low)
+            if first[i] != first[head] or second[i] != second[head]:
+                break
+            heads[i], ranks[i] = head, total
+            total += np.int64(counts[i])
+            end += 1
+        for k in range(start, end if end > start + 1 else start):
+            sizes[np.int64(packed[k] & low)] = total
+        start = end
+    return heads, sizes, ranks
+
+
+def resolve(first: np.ndarray, second: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Clusters of equal keys (uint64[n] each half), each record standing for `counts[i]` copies.
 
     Returns per record (heads int64[n]: the cluster's first record, sizes int64[n]:
     copies in the cluster, ranks int64[n]: copies in the records before this one).
     """
-    heads = np.empty(len(order), np.int64)
-    sizes, ranks = np.empty(len(order), np.int64), np.empty(len(order), np.int64)
-    k = 0
-    while k < len(order):
-        head, total, end = order[k], 0, k
-        while end < len(order) and first[order[end]] == first[head] and second[order[end]] == second[head]:
-            heads[order[end]] = head
-            ranks[order[end]] = total
-            total += np.int64(counts[order[end]])
-            end += 1
-        while k < end:
-            sizes[order[k]] = total
-            k += 1
-    return heads, sizes, ranks
+    packed, low = _packed(first)
+    return _resolve(_settled(packed, low, first, second), low, first, second, counts)
 
 
 @kernel

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dolma_pipe.kernels.clusters import copies_of, distinct_keys, key_order, resolve
+from dolma_pipe.kernels.clusters import copies_of, distinct_keys, resolve
 from dolma_pipe.stages.dedup.arrays import ArrayReader, ArrayWriter
 from dolma_pipe.stages.dedup.spill import KEY, Keyed, KeyRange, read_partition
 
@@ -59,8 +59,7 @@ def resolve_partition(paths: Sequence[str], kept: int, part: KeyRange, with_ids:
     found = _read(paths, part, with_ids)
     keys = found.keys
     first, second = np.ascontiguousarray(keys["first"]), np.ascontiguousarray(keys["second"])
-    order = key_order(first, second)
-    heads, sizes, ranks = resolve(first, second, np.ascontiguousarray(keys["count"]), order)
+    heads, sizes, ranks = resolve(first, second, np.ascontiguousarray(keys["count"]))
     page_of = np.repeat(np.arange(len(found.lengths)), found.lengths)
     new = int(np.searchsorted(found.shards, kept))
     chosen = np.flatnonzero((sizes > 1) & (page_of >= new))
@@ -83,7 +82,7 @@ def warm_up(keyed: Keyed) -> None:
     """Compile the kernels of all phases, with arrays of the types that they will see."""
     slots, heads, counts = distinct_keys(keyed.first, keyed.second)
     first, second = keyed.first[heads], keyed.second[heads]
-    resolve(first, second, counts, key_order(first, second))
+    resolve(first, second, counts)
     copies_of(slots, np.full(len(heads), -1), np.zeros(1, np.int64))
 
 
