@@ -141,9 +141,10 @@ def _beside_dolma(work: Path, folder: str) -> None:
             "start": partial(dolma, work, empty, by),
         })  # fmt: skip
         mine, peer = found["ours"], found["peer"]
-        seconds = peer.seconds - found["start"].seconds
-        rows.append([by, size / mine.seconds, size / seconds, seconds / mine.seconds, mine.peak_mb, peer.peak_mb])
-    header = ["by", "MB/s", "Dolma MB/s", "times faster", "peak MB", "Dolma peak MB"]
+        seconds, cpu = peer.seconds - found["start"].seconds, peer.cpu - found["start"].cpu
+        ratios = [seconds / mine.seconds, cpu / mine.cpu]
+        rows.append([by, size / mine.seconds, size / seconds, *ratios, mine.peak_mb, peer.peak_mb])
+    header = ["by", "MB/s", "Dolma MB/s", "times faster", "by CPU time", "peak MB", "Dolma peak MB"]
     table("Beside the Dolma toolkit, one process, the same files", header, rows)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import resource
 import subprocess
 import sys
 import threading
@@ -15,25 +16,32 @@ from typing import NamedTuple
 
 
 class Measured(NamedTuple):
-    """Seconds of wall clock, peak resident MB of the process, and what it printed last as JSON (if it did)."""
+    """Seconds by the clock, peak resident MB of the process, what it printed last as JSON (if it did), and seconds of
+    the processor."""
 
     seconds: float
     peak_mb: float
     said: dict[str, float]
+    cpu: float = 0.0
 
 
 def command(arguments: Sequence[str], cwd: Path | None = None) -> Measured:
     """Run a command to its end; a failure ends the benchmark with what it printed."""
-    started = time.perf_counter()
+    started, busy = time.perf_counter(), _of_children()
     process = subprocess.Popen(arguments, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout is not None
     with _Peak(process.pid) as peak:
         output = process.stdout.read()
         status = process.wait()
-    seconds = time.perf_counter() - started
+    seconds, cpu = time.perf_counter() - started, _of_children() - busy
     if status != 0:
         sys.exit(f"{' '.join(arguments)} failed:\n{output[-3000:]}")
-    return Measured(seconds, peak.mb, _last_json(output))
+    return Measured(seconds, peak.mb, _last_json(output), cpu)
+
+
+def _of_children() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 class _Peak(threading.Thread):
@@ -71,9 +79,9 @@ def _last_json(output: str) -> dict[str, float]:
 
 
 def ours(task: str, **settings: object) -> Measured:
-    """One task of `benchmarks.inside` in a process of its own; `seconds` are those of the work, kernels warm."""
+    """One task of `benchmarks.inside` in a process of its own; both times are those of the work, kernels warm."""
     found = command([sys.executable, "-m", "benchmarks.inside", task, json.dumps(settings)])
-    return Measured(found.said["seconds"], found.peak_mb, found.said)
+    return Measured(found.said["seconds"], found.peak_mb, found.said, found.said.get("cpu", 0.0))
 
 
 def best_of(rounds: int, runs: Mapping[str, Callable[[], Measured]]) -> dict[str, Measured]:
