@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import minhash, parts, tokenizing
+from benchmarks import memory, minhash, parts, tokenizing
 from dolma_pipe import heap
 from dolma_pipe.execution import Options, run_stage
 from dolma_pipe.runners.local import Local
@@ -90,7 +90,7 @@ TASKS: dict[str, Callable[..., Result]] = {
     "read": read, "tag": tag, "dedup": dedup, "mix": mix, "tokenize": tokenize, "minhash": minhash.search,
     "signatures": minhash.signatures, "datasketch": minhash.datasketch, "bloom_errors": bloom_errors,
     "repeated_windows": repeated_windows, "parts": parts.parts, "langid": parts.langid,
-    "encode": tokenizing.encode, "encode_loop": tokenizing.encode_loop,
+    "memory": memory.peaks, "encode": tokenizing.encode, "encode_loop": tokenizing.encode_loop,
     "read_plainly": tokenizing.read_plainly,
 }  # fmt: skip
 

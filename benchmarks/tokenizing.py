@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import json
 import resource
 import sys
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import zstandard
 
@@ -31,23 +33,26 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         work = Path(name)
         whole, small = lay_out(work / "whole"), lay_out(work / "small", PEER_BYTES, "gz")
-        runs: dict[str, Callable[[], Measured]] = {"read and parse": lambda: ours("read", data=whole)}
+        runs: dict[str, Callable[[], Measured]] = {
+            "read and parse": lambda: ours("read", data=whole),
+            "read and parse, zstandard + msgspec": lambda: ours("read_plainly", folder=whole),
+        }
         for label, file in TOKENIZERS.items():
             for name, task in (("gigatoken alone", "encode"), ("tokenize", "tokenize")):
                 settings = _settings(file, whole, work / f"{task} {file}")
                 runs[f"{name}, {label}"] = lambda task=task, settings=settings: ours(task, **settings)
         found = best_of(ROUNDS, runs)
-        reading = found["read and parse"]
+        reading, plainly = (found[name] for name in list(runs)[:2])
         rows = [
             [
                 name, one.said["bytes"] / 1e6 / one.seconds, one.seconds / reading.seconds,
-                one.said["cpu"] / reading.said["cpu"], one.peak_mb,
+                one.said["cpu"] / reading.said["cpu"], one.said["cpu"] / plainly.said["cpu"], one.peak_mb,
             ]
             for name, one in found.items()
         ]  # fmt: skip
         table(
             "One process, the whole corpus; beside reading by the clock, and by time of the processor",
-            ["task", "MB/s of text", "x reading", "x reading, CPU", "peak MB"], rows,
+            ["task", "MB/s of text", "x reading", "x reading, CPU", "x reading plainly, CPU", "peak MB"], rows,
         )  # fmt: skip
         _beside_others(work, small)
 
@@ -114,6 +119,22 @@ def _with_cpu(arguments: list[str]) -> Measured:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return found._replace(said={"cpu": cpu})
+
+
+class _Document(msgspec.Struct):
+    id: str
+    text: str
+
+
+def read_plainly(folder: str) -> dict[str, Any]:
+    """What one would write by hand: lines of a zstandard stream, decoded by msgspec; texts as UTF-8."""
+    decoder = msgspec.json.Decoder(_Document)
+    started, busy, size = time.perf_counter(), time.process_time(), 0
+    for path in sorted(Path(folder, "documents").iterdir()):
+        with path.open("rb") as stored:
+            lines = io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(stored), 1 << 20)
+            size += sum(len(decoder.decode(line).text.encode()) for line in lines)
+    return {"seconds": time.perf_counter() - started, "cpu": time.process_time() - busy, "bytes": size}
 
 
 def encode_loop(folder: str, tokenizer: str, to: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 import xxhash
 
 from dolma_pipe import s3
+from dolma_pipe.direct import DirectFile
 from dolma_pipe.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -190,15 +191,16 @@ class Publication:
         self._waiting: list[_Unpublished] = []
 
     @contextlib.contextmanager
-    def create(self, path: str, root: str, durable: bool = True) -> Iterator[Writer]:
-        """One file, written aside below `root`; a block that fails leaves it out. `durable` as for `storage.create`."""
+    def create(self, path: str, root: str, durable: bool = True, direct: bool = False) -> Iterator[Writer]:
+        """One file, written aside below `root`; a block that fails leaves it out. `durable` as for `storage.create`;
+        `direct` is for what is large and not read again soon (`direct.py`)."""
         if is_remote(path):
             with _create_remote(path) as writer:
                 yield writer
             return
         handle, temporary = _temporary(os.path.join(root, ASIDE), path)
         try:
-            with os.fdopen(handle, "wb", buffering=CHUNK) as stream, _given_up_on_error(stream) as writer:
+            with _opened(handle, direct) as stream, _given_up_on_error(stream) as writer:
                 yield writer
         except BaseException:
             _unlink(temporary)
@@ -222,6 +224,10 @@ class Publication:
         finally:
             for file in self._waiting:
                 _unlink(file.temporary)
+
+
+def _opened(handle: int, direct: bool) -> BinaryIO:
+    return cast(BinaryIO, DirectFile(handle)) if direct else os.fdopen(handle, "wb", buffering=CHUNK)
 
 
 def _flush(paths: list[str]) -> None:

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from dolma_pipe import storage
 from dolma_pipe.batch import Batch, Bytes, Int64s
 from dolma_pipe.errors import ConfigError, DataError
-from dolma_pipe.fast_encoder import UInt32s, encode_fast, load_fast
+from dolma_pipe.fast_encoder import FastEncoder, UInt32s, load_fast
 from dolma_pipe.hard_texts import HARD_TEXTS, in_contexts
 from dolma_pipe.tokens import dtype_for
 
@@ -80,7 +80,7 @@ class Tokenizer:
             found = self._encode_slow(text.to_pylist())
             ends = np.cumsum([0, *map(len, found)])
             return np.concatenate([np.empty(0, np.uint32), *found]), ends
-        return encode_fast(self._fast, data, offsets)
+        return self._fast.encode(data, offsets)
 
     def documents(self, batch: Batch) -> tuple[NDArray[Any], Int64s]:
         """Ids of a batch's documents in the shard's dtype, each as [bos] ids eos (an empty text is [bos] eos), and
@@ -159,10 +159,10 @@ class Tokenizer:
             sizes[number] = size
         return sizes
 
-    def _prove(self, spec: dict[str, Any]) -> tuple[Any, str]:
-        """A gigatoken tokenizer whose ids are the reference's, or None, and what was found."""
+    def _prove(self, spec: dict[str, Any]) -> tuple[FastEncoder | None, str]:
+        """An encoder whose ids are the reference's, or None, and what was found."""
         try:
-            fast = load_fast(spec)
+            fast = FastEncoder(load_fast(spec), self._encode_slow)
         except ValueError as error:
             return None, str(error)
         added = [token["content"] for token in spec["added_tokens"]]
@@ -172,11 +172,11 @@ class Tokenizer:
             return None, f"gigatoken gives other ids for {_shown(texts[wrong])}"
         return fast, f"{len(texts)} hard texts"
 
-    def _difference(self, fast: Any, texts: Sequence[str]) -> int | None:
+    def _difference(self, fast: FastEncoder, texts: Sequence[str]) -> int | None:
         """The first text for which the two implementations differ."""
         encoded = [text.encode() for text in texts]
         offsets = np.cumsum([0, *map(len, encoded)])
-        ids, ends = encode_fast(fast, np.frombuffer(b"".join(encoded), np.uint8), offsets)
+        ids, ends = fast.encode(np.frombuffer(b"".join(encoded), np.uint8), offsets)
         for i, expected in enumerate(self._encode_slow(texts)):
             if not np.array_equal(ids[ends[i] : ends[i + 1]], expected):
                 return i

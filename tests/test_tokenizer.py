@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import gzip
+import itertools
 import json
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from tiny_tokenizers import EOS, grown, write_tokenizer
 
 from dolma_pipe.batch import make_batch
 from dolma_pipe.errors import ConfigError, DataError
+from dolma_pipe.fast_encoder import FastEncoder
 from dolma_pipe.shards import DocumentReader
 from dolma_pipe.stages.tokenizer import MASKS
 from dolma_pipe.tokenizer import Tokenizer, identify, open_tokenizer
@@ -169,17 +172,19 @@ def test_a_difference_in_the_proof_falls_back_and_says_so(tmp_path: Path, monkey
 
 
 class _Wrong:
-    """An encoder that is right but for texts with a tab."""
+    """An encoder that is right but for texts with a tab, or another character."""
 
-    def __init__(self, spec: dict[str, Any]) -> None:
+    def __init__(self, spec: dict[str, Any], character: str = "\t") -> None:
         import gigatoken
+
+        self._character = character
 
         others = [token for token in spec["added_tokens"] if not token["special"]]
         self._right = gigatoken.Tokenizer.from_json(json.dumps({**spec, "added_tokens": others}))
 
     def encode_batch(self, texts: Any, parallel: bool) -> Any:
         return self._right.encode_batch(
-            [text.replace("\t", " ").encode() for text in texts.to_list()], parallel=parallel
+            [text.replace(self._character, " ").encode() for text in texts.to_list()], parallel=parallel
         )
 
 
@@ -189,9 +194,32 @@ def test_a_difference_on_the_input_stops_the_run_and_names_the_text(
     batch = make_batch(["fine", "a\tb"], ids=["one", "two"], shard="a.jsonl")
     tiny.check_sample(batch, 2)
     wrong = _Wrong(json.loads(Path(tiny.path).read_text()))
-    monkeypatch.setattr(tiny, "_fast", wrong)
+    monkeypatch.setattr(tiny, "_fast", FastEncoder(wrong, tiny._encode_slow))
     with pytest.raises(DataError, match=r"a\.jsonl.*document 'two'.*engine=tokenizers"):
         tiny.check_sample(batch, 2)
+
+
+def test_documents_with_a_character_that_the_fast_path_gets_wrong_are_encoded_by_the_reference(tmp_path: Path) -> None:
+    tokenizer = opened(write_tokenizer(tmp_path, merges=11))
+    wrong = FastEncoder(_Wrong(json.loads(Path(tokenizer.path).read_text()), "\u0897"), tokenizer._encode_slow)
+    for texts in (["", "fine", "ö 日 😀"], ["fine", "a\u0897", "", "\u0897", "日"], ["\u0897 fox"], ["The fox", "日"]):
+        batch = make_batch(texts)
+        ids, ends = wrong.encode(batch.data, batch.offsets)
+        found = [ids[start:end].tolist() for start, end in itertools.pairwise(ends)]
+        assert found == reference_ids(tokenizer.path, texts)
+
+
+def test_characters_that_compose_or_change_places_are_those_of_the_reference(tmp_path: Path) -> None:
+    """Each mark, and some of all other characters, beside others; the two do not know the same version of Unicode."""
+    path = Path(write_tokenizer(tmp_path, merges=13))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "normalizer": {"type": "NFC"}}))
+    marks = [code for code in range(0x80, 0x20000) if unicodedata.category(chr(code)).startswith("M")]
+    others = [*range(0x80, 0xD800, 53), *range(0xE000, 0x20000, 97)]
+    codes = sorted({*marks, *others, *range(0x880, 0x8A0), *range(0x11380, 0x113D0), *range(0x16D60, 0x16D70)})
+    texts = [f"o{c}{d} {d}\u0334{c}{d}" for c, d in itertools.pairwise(map(chr, codes))]
+    tokenizer = opened(str(path))
+    assert tokenizer.describe().startswith("gigatoken")
+    assert ids_of(tokenizer, texts) == reference_ids(str(path), texts)
 
 
 def test_the_fast_path_is_left_where_a_special_token_can_hide_another(tmp_path: Path) -> None:

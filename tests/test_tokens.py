@@ -7,12 +7,15 @@ import gzip
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from token_folders import EOS, Row, write_shards
 
 from dolma_pipe.errors import DataError
+from dolma_pipe.token_writer import ShardWriter
 from dolma_pipe.tokens import DOCUMENTS, TokenSet, dtype_for, verify
 
 
@@ -49,16 +52,30 @@ def test_the_csv_is_what_olmo_reads(tmp_path: Path) -> None:
     assert rows == [["0", "2", "d0", "data/documents/a.jsonl", "1"], ["2", "5", "d1", "data/documents/a.jsonl", "2"]]
 
 
-def test_odd_ids_are_quoted_in_the_csv_as_python_does() -> None:
-    import pyarrow as pa
+def test_odd_names_are_quoted_in_the_csv_as_python_does() -> None:
+    names = ["plain", "a,b", 'say "x"', "two\nlines", "", "é\r", "日本"]
+    documents = [(name, 10**number) for number, name in enumerate(names)]
+    stream, expected, end = io.BytesIO(), io.StringIO(newline=""), 0
+    writer = ShardWriter(io.BytesIO(), io.BytesIO(), stream)
+    for some in (documents, documents[2:5]):
+        writer.write_documents(described(some))
+        for name, size in some:
+            start, end = end, end + size
+            csv.writer(expected).writerow([start, end, name, f"d/documents/{name}.jsonl", size + 1])
+    writer.close()
+    assert gzip.decompress(stream.getvalue()).decode() == expected.getvalue()
 
-    from dolma_pipe.token_writer import _olmo_rows  # pyright: ignore[reportPrivateUsage]
 
-    ids = ["plain", "a,b", 'say "x"', "two\nlines", "", "é\r"]
-    table = pa.table({"id": ids, "dataset": ["d"] * 6, "shard": ["s"] * 6, "row": range(6)})
-    expected = io.StringIO(newline="")
-    csv.writer(expected).writerows([i, i + 1, name, "d/documents/s", i + 1] for i, name in enumerate(ids))
-    assert _olmo_rows(table, 0, np.arange(1, 7)).decode() == expected.getvalue()
+def described(documents: list[tuple[str, int]]) -> pa.Table:
+    """A table of documents that have a name and a size, which is their row, too."""
+    names, sizes = (list(column) for column in zip(*documents, strict=True))
+    many = len(names)
+    columns: list[Any] = [
+        np.cumsum(sizes), names, ["web"] * many, sizes, ["d"] * many, [f"{name}.jsonl" for name in names], sizes,
+        [0] * many, [1] * many, [False] * many,
+    ]  # fmt: skip
+    arrays = [pa.array(column).cast(field.type) for column, field in zip(columns, DOCUMENTS, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=DOCUMENTS)
 
 
 def test_ids_are_two_bytes_wide_where_they_fit() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dolma_pipe.kernels import kernel
+from dolma_pipe.kernels import kernel, piece
 
 
 @kernel
@@ -18,11 +18,15 @@ def close_documents(ids: np.ndarray, offsets: np.ndarray, bos: int, eos: int, ou
         if bos >= 0:
             out[at] = bos
             at += 1
-        for i in range(offsets[document], offsets[document + 1]):
-            if ids[i] == eos:
-                return document
-            out[at] = ids[i]
-            at += 1
+        found = ids[offsets[document] : offsets[document + 1]]
+        room = out[at : at + len(found)]
+        forged = False
+        for i in range(len(found)):  # without a way out of it, the loop takes many ids at once
+            forged |= found[i] == eos
+            room[i] = found[i]
+        if forged:
+            return document
+        at += len(found)
         out[at] = eos
         at += 1
     return -1
@@ -61,8 +65,34 @@ def close_segments(
 
 
 @kernel
-def scatter_ranges(data: np.ndarray, starts: np.ndarray, lengths: np.ndarray, out: np.ndarray, to: np.ndarray) -> None:
-    """Copy `data[starts[i]:starts[i] + lengths[i]]` to `out[to[i]:]`."""
-    for i in range(len(starts)):
-        length = lengths[i]
-        out[to[i] : to[i] + length] = data[starts[i] : starts[i] + length]
+def join_ids(
+    low: np.ndarray, planes: np.ndarray, starts: np.ndarray, lengths: np.ndarray, out: np.ndarray, to: np.ndarray
+) -> None:
+    """Copy the ids [starts[k], starts[k] + lengths[k]) to `out[to[k]:]`.
+
+    `low` has the lower 16 bits of every id. Bit i of `planes[p]`, from the lowest of each byte up, is bit 16 + p of
+    id i; a byte follows the last.
+    """
+    for k in range(len(starts)):
+        source, target = low[starts[k] : starts[k] + lengths[k]], out[to[k] : to[k] + lengths[k]]
+        if len(source) != lengths[k] or len(target) != lengths[k]:
+            raise IndexError("ids to copy lie outside of their array")
+        for i in range(len(target)):
+            target[i] = source[i]
+        for plane in range(len(planes)):
+            _put_bits(planes[plane], starts[k], target, 16 + plane)
+
+
+@piece
+def _put_bits(bits: np.ndarray, first: int, target: np.ndarray, shift: int) -> None:
+    """Set bit `shift` of `target[i]` where bit `first + i` of `bits` is set."""
+    at, turn = np.uint64(first >> 3), np.uint32(first & 7)
+    to = np.uint64(0)  # unsigned: an index that cannot be negative needs no look
+    for _ in range(len(target) >> 3):
+        eight = (np.uint32(bits[at]) | np.uint32(bits[at + np.uint64(1)]) << np.uint32(8)) >> turn
+        for j in range(8):  # all of them at once, as there is nothing to decide
+            target[to + np.uint64(j)] |= ((eight >> np.uint32(j)) & np.uint32(1)) << np.uint32(shift)
+        at, to = at + np.uint64(1), to + np.uint64(8)
+    for i in range(len(target) & ~7, len(target)):
+        place = first + i
+        target[i] |= ((np.uint32(bits[place >> 3]) >> np.uint32(place & 7)) & np.uint32(1)) << np.uint32(shift)

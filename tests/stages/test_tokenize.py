@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import resource
 import shutil
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,18 @@ def test_workers_change_nothing(tmp_path: Path, make_dataset: Make, tokenizer: s
     assert tree_of(tmp_path / "one") == tree_of(tmp_path / "two")
 
 
+def test_there_may_be_more_input_shards_than_files_that_may_be_open(
+    tmp_path: Path, make_dataset: Make, tokenizer: str
+) -> None:
+    data = make_dataset({f"{number}.jsonl": documents(2, f"n{number}-") for number in range(60)})
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 40, hard))
+    try:
+        assert tokenize(data, tmp_path / "tokens", tokenizer, shard_tokens=100_000).counts["shards"] == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 def test_the_order_does_not_depend_on_how_much_is_merged_at_once(
     tmp_path: Path, make_dataset: Make, tokenizer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,6 +123,7 @@ def test_the_order_does_not_depend_on_how_much_is_merged_at_once(
     monkeypatch.setattr("dolma_pipe.stages.tokenize.order.MERGED_AT_ONCE", 7)
     monkeypatch.setattr("dolma_pipe.stages.tokenize.stage.SORTED_AT_ONCE", 1)
     monkeypatch.setattr("dolma_pipe.stages.tokenize.write.PIECE_TOKENS", 100)
+    monkeypatch.setattr("dolma_pipe.stages.tokenize.write.TABLE_ROWS", 11)
     tokenize(data, tmp_path / "bit by bit", tokenizer)
     assert bins(tmp_path / "at once") == bins(tmp_path / "bit by bit")
     assert list(rows(tmp_path / "at once")) == list(rows(tmp_path / "bit by bit"))
@@ -289,7 +303,7 @@ def test_a_run_that_was_cut_off_is_finished_by_the_next(
     data = make_dataset({"a.jsonl": documents(60)})
     tokenize(data, tmp_path / "whole", tokenizer)
     with monkeypatch.context() as patch:
-        patch.setattr("dolma_pipe.stages.tokenize.write._named", lambda *_: 1 / 0)
+        patch.setattr("dolma_pipe.stages.tokenize.write._encoded", lambda *_: 1 / 0)
         with pytest.raises(Exception, match="division by zero"):
             tokenize(data, tmp_path / "cut", tokenizer)
     assert bins(tmp_path / "cut") == {}

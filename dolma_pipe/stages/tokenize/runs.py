@@ -15,6 +15,7 @@ from dolma_pipe.shards import DocumentReader, Shard
 from dolma_pipe.stage import Task, Work
 from dolma_pipe.stages.tokenize.config import Origin
 from dolma_pipe.stages.tokenize.fim import Rearranger
+from dolma_pipe.stages.tokenize.ids import Ids, IdsWriter, map_file, map_ids, planes_for
 from dolma_pipe.tokenizer import Tokenizer
 
 SCHEMA = pa.schema([("id", pa.string()), ("source", pa.string()), ("bytes", pa.int64()), ("end", pa.int64())])
@@ -25,10 +26,12 @@ CHECK_EVERY = 32
 
 
 class Run(NamedTuple):
-    """An encoded shard: ids of its documents behind one another, and their table."""
+    """An encoded shard: ids of its documents behind one another, and their table, with two of its columns as arrays."""
 
-    ids: NDArray[Any]
+    ids: Ids
     documents: pa.Table
+    sizes: Int64s
+    ends: Int64s
 
 
 def ids_path(cache: str, name: str) -> str:
@@ -39,20 +42,16 @@ def table_path(cache: str, name: str) -> str:
     return storage.join(cache, name + ".arrow")
 
 
-def open_run(cache: str, name: str, dtype: np.dtype[Any]) -> Run:
+def open_run(cache: str, name: str, vocab_size: int) -> Run:
     """Both files, mapped into memory."""
-    return Run(map_array(ids_path(cache, name), dtype), open_table(cache, name))
+    documents = open_table(cache, name)
+    sizes, ends = (documents[column].to_numpy() for column in ("bytes", "end"))
+    ids = map_ids(ids_path(cache, name), int(ends[-1]) if len(ends) else 0, planes_for(vocab_size))
+    return Run(ids, documents, sizes, ends)
 
 
 def open_table(cache: str, name: str) -> pa.Table:
-    return pa.ipc.open_file(pa.memory_map(table_path(cache, name))).read_all()
-
-
-def map_array(path: str, dtype: Any) -> NDArray[Any]:
-    """A file as a read-only array; an empty file cannot be mapped, and is an empty array."""
-    if storage.size(path) == 0:
-        return np.empty(0, dtype)
-    return np.asarray(np.memmap(path, dtype, mode="r"))
+    return pa.ipc.open_file(map_file(table_path(cache, name))).read_all()
 
 
 class Encoder(NamedTuple):
@@ -66,28 +65,29 @@ class Encoder(NamedTuple):
     def encode(self, shard: Shard, origin: Origin, quarantine: str, task: Task, work: Work) -> None:
         """Encode every document of a shard into its run."""
         tables: list[pa.RecordBatch] = []
-        total = 0
         with ExitStack() as stack:
             bad = stack.enter_context(work.quarantine(quarantine))
             reader = DocumentReader(shard, origin.columns, limit=self.limit, bad=bad)
             out = stack.enter_context(work.create(ids_path(self.cache, task.name)))
+            writer = IdsWriter(out, planes_for(self.tokenizer.vocab_size))
             for number, batch in enumerate(reader):
                 if number % CHECK_EVERY == 0:
                     self.tokenizer.check_sample(batch, documents=1 if number else 2)
                 sources, sizes = origin.sources(batch), pa.array(np.diff(batch.offsets))
                 ids, ends = self._documents(batch, sources, origin.copy(shard), work)
-                out.write(ids.data)
-                tables.append(pa.record_batch([batch.ids, sources, sizes, pa.array(ends + total)], schema=SCHEMA))
-                total += len(ids)
+                ends = pa.array(ends + writer.total)
+                tables.append(pa.record_batch([batch.ids, sources, sizes, ends], schema=SCHEMA))
+                writer.write(ids)
                 work.progress(len(batch), len(batch.data))
                 work.count(bytes=len(batch.data))
+            writer.close()
             out.rows = reader.rows
             with work.create(table_path(self.cache, task.name)) as stream:
                 _write_table(tables, stream)
                 stream.rows = reader.rows
         if reader.hash is not None and reader.size is not None:
             work.seen(task.inputs[0], reader.size, reader.hash)
-        work.count(documents=reader.rows, tokens=total, bad_rows=reader.bad_rows, bad_bytes=reader.bad_bytes)
+        work.count(documents=reader.rows, tokens=writer.total, bad_rows=reader.bad_rows, bad_bytes=reader.bad_bytes)
 
     def _documents(self, batch: Batch, sources: pa.Array, copy: int, work: Work) -> tuple[NDArray[Any], Int64s]:
         if self.rearranger is None:
@@ -103,8 +103,3 @@ def _write_table(batches: list[pa.RecordBatch], stream: Any) -> None:
     with pa.ipc.new_file(stream, SCHEMA) as writer:
         for batch in table.to_batches():
             writer.write_batch(batch)
-
-
-def warm_arrays() -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Arrays of the kinds that are copied between: read-only bytes, and places in them."""
-    return np.frombuffer(b"warm", np.uint8), np.zeros(1, np.int64)

@@ -38,10 +38,13 @@ from dolma_pipe.tokens import Origin as ManifestOrigin
 SORTED_AT_ONCE = 64
 """Input shards whose documents are sorted by one task."""
 
+MOST_OPEN = 1 << 14
+"""Runs that are mapped at a time; a process may have four times as many mappings."""
+
 
 class Tokenize(Stage):
     name = "tokenize"
-    version = 2
+    version = 3
     phases = ("encode", "sort", "order", "write", "manifest")
 
     def __init__(self, config: TokenizeConfig) -> None:
@@ -71,14 +74,11 @@ class Tokenize(Stage):
         return [self.scratch] if self.config.keep_cache else [self.scratch, self.cache]
 
     def warm(self) -> str | None:
-        from dolma_pipe.kernels.tokens import scatter_ranges
-
         batch = make_batch(["Warm up.", ""])
         self.tokenizer.documents(batch)
         if (rearranger := self._encoder.rearranger) is not None:
             rearranger.documents(batch, batch.ids, 0)
-        (read, places), out = runs.warm_arrays(), runs.warm_arrays()[0].copy()
-        scatter_ranges(read, places, places, out, places)
+        write.warm(self.tokenizer.dtype)
         order.warm()
         return f"encoding with {self.tokenizer.describe()}"
 
@@ -247,14 +247,14 @@ class Tokenize(Stage):
 
     def _write(self, extent: Extent, work: Work) -> None:
         tokenizer = self.tokenizer
-        open_run = functools.lru_cache(maxsize=512)(
-            lambda number: runs.open_run(self.cache, self._name(number), tokenizer.dtype)
+        open_run = functools.lru_cache(MOST_OPEN)(
+            lambda number: runs.open_run(self.cache, self._name(number), tokenizer.vocab_size)
         )
         token_bytes = functools.cache(tokenizer.token_bytes)
         padding = tokenizer.eos_id if tokenizer.pad_id is None else tokenizer.pad_id
-        gatherer = Gatherer(open_run, tokenizer.dtype, token_bytes, padding)
         origins = [(origin.name, shard.name) for origin, shard in self._inputs]
-        write.write_shard(self.home, extent, self._order_path(extent.track), gatherer, origins, work)
+        gatherer = Gatherer(open_run, tokenizer.dtype, token_bytes, padding, origins)
+        write.write_shard(self.home, extent, self._order_path(extent.track), gatherer, work)
 
     def _finish(self, task: Task, work: Work) -> None:
         entries, sources, origins, masked, packing, fim = task.payload

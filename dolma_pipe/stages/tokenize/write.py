@@ -1,4 +1,4 @@
-"""Writing one output shard: its documents are gathered from the runs in the given order, a bounded piece at a time."""
+"""Writing one output shard: its documents are gathered from the runs in the given order, some at a time."""
 
 from __future__ import annotations
 
@@ -12,18 +12,21 @@ import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import NDArray
 
-from dolma_pipe import storage
+from dolma_pipe import storage, token_writer
 from dolma_pipe.batch import Int64s
 from dolma_pipe.manifest import Record
 from dolma_pipe.stage import Work
+from dolma_pipe.stages.tokenize.ids import Ids, map_array
 from dolma_pipe.stages.tokenize.layout import PIECE
-from dolma_pipe.stages.tokenize.runs import Run, map_array
+from dolma_pipe.stages.tokenize.runs import Run
 from dolma_pipe.token_writer import FILES, ShardWriter, Tally
 from dolma_pipe.tokens import ShardEntry, Totals
 
 compute: Any = pyarrow.compute
 
 PIECE_TOKENS = 1 << 22
+TABLE_ROWS = 1 << 16
+"""Documents that are described at once: a row group of the table."""
 
 
 class Extent(NamedTuple):
@@ -40,64 +43,100 @@ class Extent(NamedTuple):
         return f"shard-{self.number:05d}"
 
 
+def warm(dtype: np.dtype[Any]) -> None:
+    """Compile what copies ids from mapped files, and what describes them."""
+    places = np.zeros(1, np.int64)
+    stored = np.frombuffer(bytes(2), np.uint8)
+    Ids(stored.view("<u2"), stored[:0].reshape(0, 0)).copy(places, places, np.zeros(1, dtype), places)
+    token_writer.warm()
+
+
 class Gatherer:
-    """Reads pieces of documents from the runs that hold them; what it gives is good until it is asked again."""
+    """Reads pieces of documents from the runs that hold them; `origins` are the (data set, shard) of every run."""
 
     def __init__(
-        self, open_run: Callable[[int], Run], dtype: np.dtype[Any], token_bytes: Callable[[], Int64s], padding: int
+        self,
+        open_run: Callable[[int], Run],
+        dtype: np.dtype[Any],
+        token_bytes: Callable[[], Int64s],
+        padding: int,
+        origins: Sequence[tuple[str, str]],
     ) -> None:
         self._open_run = open_run
         self._token_bytes = token_bytes
         self._padding = padding
+        self._origins = origins
+        self.dtype = dtype
         self._room = np.empty(0, dtype)
 
-    def gather(self, pieces: NDArray[Any]) -> tuple[NDArray[Any], pa.Table]:
-        """Their tokens behind one another, and a row for each: `tokens.DOCUMENTS` with `run` for origin."""
-        from dolma_pipe.kernels.tokens import scatter_ranges
-
-        sizes = pieces["tokens"].astype(np.int64)
-        ends = np.cumsum(sizes)
+    def tokens(self, pieces: NDArray[Any]) -> NDArray[Any]:
+        """Their tokens behind one another; good until they are asked for again."""
+        ends = np.cumsum(pieces["tokens"], dtype=np.int64)
         tokens = self._buffer(int(ends[-1]))
-        real = pieces["parts"] > 0
-        if not real.all():
+        if (pieces["parts"] == 0).any():
             tokens[:] = self._padding
-        width = tokens.itemsize
-        order = np.argsort(pieces["run"], kind="stable")
-        tables: list[pa.Table] = []
-        for run, rows in _groups(pieces["run"], order):
-            ids, documents = self._open_run(run)
-            some = pieces[rows]
-            places = pa.array(some["row"])
-            origins = documents["end"].take(places).to_numpy() - some["length"] + some["begin"]
-            lengths, to = sizes[rows] * real[rows] * width, (ends - sizes)[rows] * width
-            scatter_ranges(ids.view(np.uint8), origins * width, lengths, tokens.view(np.uint8), to)
-            found = documents.select(["id", "source", "bytes"]).take(places)
-            tables.append(self._rows(found, some, ids, origins))
-        table = pa.concat_tables(tables).combine_chunks().take(pa.array(np.argsort(order)))
-        return tokens, table.append_column("end", pa.array(ends))
+        order, runs = _by_run(pieces)
+        pieces, to = np.take(pieces, order), (ends - pieces["tokens"])[order]
+        lengths = np.where(pieces["parts"] > 0, pieces["tokens"], 0).astype(np.int64)
+        for number, some in runs:
+            run = self._open_run(number)
+            run.ids.copy(_begins(run, pieces[some]), lengths[some], tokens, to[some])
+        return tokens
 
     def _buffer(self, size: int) -> NDArray[Any]:
         if len(self._room) < size:
-            self._room = np.empty(size, self._room.dtype)
+            self._room = np.empty(size, self.dtype)
         return self._room[:size]
 
-    def _rows(self, found: pa.Table, pieces: NDArray[Any], ids: NDArray[Any], origins: Int64s) -> pa.Table:
+    def table(self, pieces: NDArray[Any]) -> pa.Table:
+        """A row for each piece: `tokens.DOCUMENTS`, with ends that are counted from the first of them."""
+        order, runs = _by_run(pieces)
+        back = np.argsort(order)
+        by_run = np.take(pieces, order)
+        sizes, found = np.empty(len(pieces), np.int64), []
+        for number, some in runs:
+            run = self._open_run(number)
+            sizes[some] = self._bytes(run, by_run[some])
+            found.append(run.documents.select(["id", "source"]).take(pa.array(by_run["row"][some])))
+        texts = pa.concat_tables(found).combine_chunks().take(pa.array(back))
         padding = pieces["parts"] == 0
-        sizes = np.where(padding, 0, found["bytes"].to_numpy())
+        ids = compute.if_else(pa.array(padding), "", texts["id"]) if padding.any() else texts["id"]
+        codes = np.repeat(np.arange(len(runs)), [some.stop - some.start for _, some in runs])[back]
+        datasets, shards = zip(*(self._origins[number] for number, _ in runs), strict=True)
+        columns: dict[str, Any] = {
+            "end": np.cumsum(pieces["tokens"], dtype=np.int64), "id": ids,
+            "source": texts["source"].combine_chunks().dictionary_encode(), "bytes": sizes[back],
+            "dataset": _encoded(datasets, codes), "shard": _encoded(shards, codes),
+            "row": pieces["row"], "part": pieces["part"], "parts": pieces["parts"], "masked": padding,
+        }  # fmt: skip
+        return pa.table({name: pa.array(v) if isinstance(v, np.ndarray) else v for name, v in columns.items()})
+
+    def _bytes(self, run: Run, pieces: NDArray[Any]) -> Int64s:
+        """Bytes of text of each piece."""
+        padding = pieces["parts"] == 0
+        sizes = np.where(padding, 0, run.sizes[pieces["row"]])
         known: dict[int, Int64s] = {}
         for i in np.flatnonzero(~padding & (pieces["tokens"] < pieces["length"])):
             begin, tokens, length = (int(pieces[name][i]) for name in ("begin", "tokens", "length"))
-            start = int(origins[i]) - begin
+            start = int(_begins(run, pieces[i : i + 1])[0]) - begin
             if start not in known:
-                known[start] = byte_marks(int(sizes[i]), self._token_bytes()[ids[start : start + length]])
+                ids = np.empty(length, self.dtype)
+                run.ids.copy(np.array([start]), np.array([length]), ids, np.array([0]))
+                known[start] = byte_marks(int(sizes[i]), self._token_bytes()[ids])
             sizes[i] = known[start][begin + tokens] - known[start][begin]
-        columns: dict[str, Any] = {
-            "id": found["id"], "source": found["source"], "bytes": sizes, "run": pieces["run"], "row": pieces["row"],
-            "part": pieces["part"], "parts": pieces["parts"], "masked": padding,
-        }  # fmt: skip
-        if padding.any():
-            columns["id"] = compute.if_else(pa.array(padding), "", found["id"])
-        return pa.table({name: pa.array(v) if isinstance(v, np.ndarray) else v for name, v in columns.items()})
+        return sizes
+
+
+def _begins(run: Run, pieces: NDArray[Any]) -> Int64s:
+    """Where in the run's tokens pieces of it begin."""
+    return run.ends[pieces["row"]] - pieces["length"] + pieces["begin"]
+
+
+def _encoded(names: Sequence[str], codes: Int64s) -> pa.DictionaryArray:
+    """Names as a dictionary. Where one has an entry twice, pyarrow writes uninitialised bytes into Parquet pages."""
+    known = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    renamed = np.array([known[name] for name in names], np.int32)
+    return pa.DictionaryArray.from_arrays(pa.array(renamed[codes]), pa.array(list(known), pa.string()))
 
 
 def byte_marks(total: int, weights: Int64s) -> Int64s:
@@ -108,33 +147,37 @@ def byte_marks(total: int, weights: Int64s) -> Int64s:
     return total * sums // sums[-1]
 
 
-def _groups(runs: NDArray[Any], order: NDArray[np.intp]) -> Iterator[tuple[int, NDArray[np.intp]]]:
-    for rows in np.split(order, np.flatnonzero(np.diff(runs[order])) + 1):
-        yield int(runs[rows[0]]), rows
+def _by_run(pieces: NDArray[Any]) -> tuple[NDArray[np.intp], list[tuple[int, slice]]]:
+    """The order in which pieces of a run follow one another, and the runs with where theirs then are."""
+    order = np.argsort(pieces["run"], kind="stable")
+    runs = pieces["run"][order]
+    cuts = [0, *(np.flatnonzero(np.diff(runs)) + 1).tolist(), len(runs)]
+    return order, [(int(runs[start]), slice(start, stop)) for start, stop in itertools.pairwise(cuts)]
 
 
-def pieces_of(path: str, extent: Extent) -> Iterator[NDArray[Any]]:
-    """The shard's pieces, about `PIECE_TOKENS` tokens at a time."""
-    pieces = map_array(path, PIECE)[extent.first : extent.end]
+def _portions(pieces: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """Pieces of about `PIECE_TOKENS` tokens at a time."""
     marks = np.cumsum(pieces["tokens"], dtype=np.int64) // PIECE_TOKENS
     for start, stop in itertools.pairwise([0, *(np.flatnonzero(np.diff(marks)) + 1).tolist(), len(pieces)]):
         yield pieces[start:stop]
 
 
-def write_shard(
-    to: str, extent: Extent, order_path: str, gatherer: Gatherer, origins: Sequence[tuple[str, str]], work: Work
-) -> None:
-    """Write a shard's three files; `origins` are the (data set, shard) of every run."""
+def write_shard(to: str, extent: Extent, order_path: str, gatherer: Gatherer, work: Work) -> None:
+    """Write a shard's three files."""
     tally = Tally()
+    pieces = map_array(order_path, PIECE)[extent.first : extent.end]
     with ExitStack() as stack:
-        files = [stack.enter_context(work.create(storage.join(to, extent.name + end))) for end in FILES]
+        paths = [storage.join(to, extent.name + end) for end in FILES]
+        files = [stack.enter_context(work.create(path, direct=path == paths[0])) for path in paths]
         writer = ShardWriter(*files)  # pyright: ignore[reportArgumentType]
-        for pieces in pieces_of(order_path, extent):
-            tokens, table = gatherer.gather(pieces)
-            documents = _named(table, origins)
-            writer.write(tokens, documents)
+        for first in range(0, len(pieces), TABLE_ROWS):
+            some = pieces[first : first + TABLE_ROWS]
+            for portion in _portions(some):
+                writer.write_tokens(gatherer.tokens(portion))
+            documents = gatherer.table(some)
+            writer.write_documents(documents)
             tally.add(documents)
-            work.progress(len(documents), int(tokens.nbytes))
+            work.progress(len(some), int(documents["end"][-1].as_py()) * gatherer.dtype.itemsize)
         writer.close()
         for file in files:
             file.rows = writer.rows
@@ -142,17 +185,6 @@ def write_shard(
     work.fact("masked", tally.masked)
     work.fact("sources", tally.plain)
     work.count(tokens=writer.total)
-
-
-def _named(table: pa.Table, origins: Sequence[tuple[str, str]]) -> pa.Table:
-    """The table with its runs' numbers as data set and shard."""
-    runs, indices = np.unique(table["run"].to_numpy(), return_inverse=True)
-    for column, name in enumerate(("dataset", "shard")):
-        values = pa.array([origins[run][column] for run in runs], pa.string())
-        # By value: where a dictionary has an entry twice, pyarrow writes uninitialised bytes into the Parquet page.
-        table = table.append_column(name, values.take(pa.array(indices)).dictionary_encode())
-    source = table["source"].combine_chunks().dictionary_encode()
-    return table.set_column(table.schema.get_field_index("source"), "source", source)
 
 
 def shard_entry(record: Record, sequence_length: int | None = None) -> ShardEntry:
