@@ -46,7 +46,7 @@ def main() -> None:
     }
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        tokens = _tokens(Path(name) / "tokens")
+        tokens = random_tokens(Path(name) / "tokens", STEPS * BATCH * LENGTH, VOCABULARY)
         for number in range(ROUNDS):
             for run, measure in runs.items():
                 seconds[run] += measure(Path(name) / f"{number}-{run.replace(' ', '-')}", tokens)
@@ -99,11 +99,12 @@ def _plain(folder: Path, tokens: str) -> list[float]:
     return times[WARM:]
 
 
-def _tokens(folder: Path) -> str:
-    """A folder of random tokens of two sources, long enough that nothing is seen twice."""
+def random_tokens(folder: Path, least: int, vocabulary: int) -> str:
+    """A folder of random tokens of two sources, at least so many."""
     folder.mkdir(parents=True)
-    count = -(-STEPS * BATCH * LENGTH // DOCUMENT) + 1
-    tokens = np.random.default_rng(0).integers(1, VOCABULARY, count * DOCUMENT).astype("<u2")
+    count = -(-least // DOCUMENT) + 1
+    dtype = "uint16" if vocabulary <= 1 << 16 else "uint32"
+    tokens = np.random.default_rng(0).integers(1, vocabulary, count * DOCUMENT).astype(dtype)
     tokens[DOCUMENT - 1 :: DOCUMENT] = 0
     columns: dict[str, Any] = {
         "end": np.arange(1, count + 1) * DOCUMENT, "id": [str(n) for n in range(count)],
@@ -116,7 +117,7 @@ def _tokens(folder: Path) -> str:
     pq.write_table(documents, folder / "shard-00000.docs.parquet")
     half = Totals(count // 2, len(tokens) // 2, 2 * len(tokens))
     manifest = Manifest(
-        dtype="uint16", vocab_size=VOCABULARY, eos_id=0, bos_id=None, pad_id=None, tokenizer_hash="none", seed=0,
+        dtype=dtype, vocab_size=vocabulary, eos_id=0, bos_id=None, pad_id=None, tokenizer_hash="none", seed=0,
         shard_tokens=len(tokens), documents=count, tokens=len(tokens), bytes=4 * len(tokens),
         sources={"books": half, "web": half}, shards=[ShardEntry("shard-00000", len(tokens), count, "")],
     )  # fmt: skip

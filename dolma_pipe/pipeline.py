@@ -32,16 +32,12 @@ CONFIGS = {
     "tokenize": "dolma_pipe.stages.tokenize:TokenizeConfig",
     "train": "dolma_pipe.train.config:TrainConfig",
     "eval": "dolma_pipe.train.evaluation.config:EvalConfig",
-}
-"""What each stage's YAML is read as; imported only for the stages that a pipeline has."""
-
-EXPERIMENTS = {
     "sft": "dolma_pipe.train.adaptation.config:SftConfig",
     "dpo": "dolma_pipe.train.adaptation.config:DpoConfig",
     "ablate": "dolma_pipe.train.experiments.config:AblationConfig",
     "swarm": "dolma_pipe.train.experiments.config:SwarmConfig",
 }
-"""The same for commands that are no steps of a pipeline."""
+"""What each stage's YAML is read as; imported only for the stages that a pipeline has."""
 
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -143,8 +139,8 @@ def _step(step: dict[str, Plain], number: int, variables: dict[str, Plain], path
 
 
 def config_type(stage: str) -> type[Config]:
-    """The type of the settings of a stage or an experiment."""
-    module, _, name = {**CONFIGS, **EXPERIMENTS}[stage].partition(":")
+    """The type of the settings of a stage."""
+    module, _, name = CONFIGS[stage].partition(":")
     return getattr(importlib.import_module(module), name)
 
 

@@ -29,6 +29,11 @@ def command(
     ablation = load(located(config, "ablate"), AblationConfig, settings, **flags)
     ablation.check()
     require_torch()
+    run(ablation, part, json)
+
+
+def run(ablation: Any, part: str | None = None, json: bool = False) -> None:
+    """As the command."""
     from dolma_pipe.train.experiments.ablation import ablate
 
     result = ablate(

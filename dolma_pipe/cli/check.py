@@ -17,7 +17,7 @@ def command(
     """Check a configuration without doing any work: keys, taggers, rules, attributes, folders."""
     from dolma_pipe.config import load, read_yaml
     from dolma_pipe.errors import ConfigError
-    from dolma_pipe.pipeline import CONFIGS, EXPERIMENTS, config_type, load_pipeline
+    from dolma_pipe.pipeline import CONFIGS, config_type, load_pipeline
 
     data = read_yaml(config)
     if stage is None and isinstance(data, dict) and isinstance(data.get("steps"), list):
@@ -26,8 +26,8 @@ def command(
             f"{config}: a pipeline of {len(steps)} steps ({', '.join(step.stage for step in steps)}); its settings hold"
         )
         return
-    if stage is not None and stage not in {**CONFIGS, **EXPERIMENTS}:
-        raise ConfigError(f"--as {stage!r}: expected one of {', '.join((*CONFIGS, *EXPERIMENTS))}")
+    if stage is not None and stage not in CONFIGS:
+        raise ConfigError(f"--as {stage!r}: expected one of {', '.join(CONFIGS)}")
     found = stage or _guess(data, config)
     settled: Any = load(config, config_type(found), settings)
     tasks = _plan(found, settled, config)
@@ -39,10 +39,10 @@ def _guess(data: Any, path: str) -> str:
     """What has settings of all of these keys, and wants the fewest others."""
     from dolma_pipe.config import field_names, required_names
     from dolma_pipe.errors import ConfigError
-    from dolma_pipe.pipeline import CONFIGS, EXPERIMENTS, config_type
+    from dolma_pipe.pipeline import CONFIGS, config_type
 
     keys = set(data) if isinstance(data, dict) else set()
-    kinds = {name: config_type(name) for name in (*CONFIGS, *EXPERIMENTS)}
+    kinds = {name: config_type(name) for name in CONFIGS}
     misfit = {name: (len(keys - field_names(kind)), len(required_names(kind) - keys)) for name, kind in kinds.items()}
     fitting = [name for name, count in misfit.items() if count == min(misfit.values())]
     if len(fitting) > 1:

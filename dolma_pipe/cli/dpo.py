@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -32,6 +32,11 @@ def command(
     tuning = load(located(config, "dpo"), DpoConfig, settings, **flags)
     tuning.check()
     require_torch()
+    run(tuning, force, json, dry_run)
+
+
+def run(tuning: Any, force: bool = False, json: bool = False, dry_run: bool = False) -> bool:
+    """As the command; whether there was anything to do."""
     from dolma_pipe.train.adaptation.dpo import dpo, make_dpo_plan, pairs
 
-    tune("dpo", "pairs", tuning, pairs, make_dpo_plan, dpo, json, dry_run, force)
+    return tune("dpo", "pairs", tuning, pairs, make_dpo_plan, dpo, json, dry_run, force)

@@ -18,6 +18,8 @@ STAGES = {
     "tokenize": "dolma_pipe.stages.tokenize:Tokenize",
 }
 
+RESULTS = {"ablate": "ablation.json", "swarm": "swarm.json"}
+
 
 def command(
     config: Annotated[
@@ -63,6 +65,10 @@ def run_step(step: Any, execution: options.Execution, retrain: bool) -> bool:
         return _train(step.config, execution, retrain)
     if step.stage == "eval":
         return _evaluate(step.config, execution)
+    if step.stage in ("sft", "dpo"):
+        return _tune(step.stage, step.config, execution)
+    if step.stage in ("ablate", "swarm"):
+        return _experiment(step.stage, step.config)
     summary = options.execute(make_stage(step.stage, step.config, step.file), execution)
     return bool(summary.done or summary.removed)
 
@@ -84,6 +90,25 @@ def _train(config: Any, execution: options.Execution, retrain: bool) -> bool:
         return False
     print_result(result)
     return bool(result.trained_steps)
+
+
+def _tune(name: str, config: Any, execution: options.Execution) -> bool:
+    from dolma_pipe.train import require_torch
+
+    require_torch()
+    return importlib.import_module(f"dolma_pipe.cli.{name}").run(config, execution.force)
+
+
+def _experiment(name: str, config: Any) -> bool:
+    """Runs that were made and measured are not made again; there was something to do if the result is another one."""
+    from dolma_pipe import storage
+    from dolma_pipe.train import require_torch
+
+    require_torch()
+    path = storage.join(config.to, RESULTS[name])
+    before = storage.read_bytes(path) if storage.exists(path) else None
+    importlib.import_module(f"dolma_pipe.cli.{name}").run(config)
+    return storage.read_bytes(path) != before
 
 
 def _has_other_data(config: Any) -> bool:

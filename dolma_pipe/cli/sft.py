@@ -38,16 +38,21 @@ def command(
     tuning = load(located(config, "sft"), SftConfig, settings, **flags)
     tuning.check()
     require_torch()
+    run(tuning, force, json, dry_run)
+
+
+def run(tuning: Any, force: bool = False, json: bool = False, dry_run: bool = False) -> bool:
+    """As the command; whether there was anything to do."""
     from dolma_pipe.train.adaptation.sft import conversations, make_sft_plan, sft
 
-    tune("sft", "conversations", tuning, conversations, make_sft_plan, sft, json, dry_run, force)
+    return tune("sft", "conversations", tuning, conversations, make_sft_plan, sft, json, dry_run, force)
 
 
 def tune(
     name: str, what: str, tuning: Any, count: Callable[[Any], Any], plan: Callable[[Any], Any],
     train: Callable[..., Any], json: bool, dry_run: bool, force: bool,
-) -> None:  # fmt: skip
-    """Say what there is to train on, and train."""
+) -> bool:  # fmt: skip
+    """Say what there is to train on, and train; False if nothing was left to do."""
     from dolma_pipe.cli.train import Display, print_result
 
     found = count(tuning)[1]
@@ -58,8 +63,9 @@ def tune(
     if dry_run:
         facts = plan(tuning).facts()
         typer.echo(f"{name} -> {tuning.to}: {facts['parameters']:,} parameters, {facts['steps']:,} steps")
-        return
+        return False
     with Display() as display:
         result = train(tuning, display.on_event, force)
     if result is not None:
         print_result(result, json, name)
+    return result is not None and bool(result.trained_steps)

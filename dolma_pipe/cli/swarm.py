@@ -26,6 +26,11 @@ def command(
     search = load(located(config, "swarm"), SwarmConfig, settings, to=to, runs=runs)
     search.check()
     require_torch()
+    run(search, part, json)
+
+
+def run(search: Any, part: str | None = None, json: bool = False) -> None:
+    """As the command."""
     from dolma_pipe.train.experiments.swarm import swarm
 
     result = swarm(search, lambda line: typer.echo(f"swarm: {line}", err=True), options.parse_part(part))

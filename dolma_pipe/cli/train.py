@@ -19,7 +19,10 @@ SHOWN_DOCUMENTS = 3
 
 def command(
     tokens: Annotated[str | None, typer.Option(help="Folder of token shards (instead of the file's data).")] = None,
-    to: Annotated[str | None, typer.Option(help="Folder of the run: checkpoints and metrics.")] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(help="Folder of the run: checkpoints and metrics (an anneal: RUN-anneal-STEP-SOURCE-SHARE)."),
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Updates to make in all.")] = None,
     anneal_from: Annotated[
         str | None, typer.Option(help="Run or checkpoint to go on from, the learning rate falling to zero.")
@@ -78,15 +81,14 @@ def _anneal(
 ) -> Any:
     """The configuration of an anneal; `settings` may change it, and a run that is annealed again goes on."""
     from dolma_pipe.config import apply_overrides, convert
-    from dolma_pipe.train.anneal import anneal
+    from dolma_pipe.train.anneal import anneal, folder_of
     from dolma_pipe.train.config import TrainConfig, plain
 
     _refuse(refused, "has no effect with --anneal-from, which takes it from the checkpoint (--anneal-tokens: length)")
-    if to is None:
-        raise ConfigError("--to: name the folder of the anneal; the run that it goes on from stays as it is")
     if source is None and share is not None:
         raise ConfigError("--share is that of a --source; without one, the checkpoint's own mix is annealed")
-    config = anneal(run, source, 0.5 if share is None else share, tokens, to)
+    share = 0.5 if share is None else share
+    config = anneal(run, source, share, tokens, to or folder_of(run, source, share))
     return convert(apply_overrides(plain(config), settings), TrainConfig, "--set")
 
 

@@ -6,6 +6,8 @@ says what the source is worth.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 
 from dolma_pipe.config import convert
@@ -50,6 +52,13 @@ def anneal(run: str, source: str | None, share: float, tokens: int | None, to: s
         chunk_length=record.data["sequence_length"],
         model=config.model if config.start is None else None,
     )  # fmt: skip
+
+
+def folder_of(run: str, source: str | None, share: float) -> str:
+    """Where an anneal goes that is given no folder: beside the run, named after the step and what is tried."""
+    folder = Path(checkpoint.find(run))
+    tried = "own-mix" if source is None else f"{Path(source).name}-{share:g}"
+    return f"{folder.parent.parent}-anneal-{checkpoint.step_of(str(folder))}-{tried}"
 
 
 def _gone(stretch: PhaseConfig, record: checkpoint.CheckpointRecord) -> PhaseConfig:

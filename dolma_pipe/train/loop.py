@@ -35,6 +35,7 @@ from dolma_pipe.train.metrics import (
     skipped_path,
 )
 from dolma_pipe.train.model.architecture import ModelConfig
+from dolma_pipe.train.model.compiling import compile_blocks
 from dolma_pipe.train.model.initialisation import materialise
 from dolma_pipe.train.model.transformer import Transformer, on_meta
 from dolma_pipe.train.objective import Remembering, Traceable, Whole
@@ -91,8 +92,7 @@ def sharded_model(config: RunConfig, model: ModelConfig, world: World) -> Transf
     """A model of first values, spread over the ranks as the configuration says."""
     made = on_meta(model, config.precision, config.activation_checkpointing)
     if config.compile:
-        for block in made.blocks:
-            block.compile()
+        compile_blocks(made)
     shard(made, world, config.replicas)
     materialise(made, config.seed, world.device)
     return made
@@ -174,12 +174,13 @@ class _Run:
         self._enter(self.plan.phase(step))
         rows, waited = feed.take(self.at)
         weight = self._agree(step, self.objective.weight(rows))
-        loss = None if weight is None else self._gradients(rows, Whole(max(weight, 1), self.phase.global_batch_size))
-        if loss is None:
+        total = None if weight is None else self._gradients(rows, Whole(max(weight, 1), self.phase.global_batch_size))
+        if total is None:
             return False
         rate = self.phase.rate(step)
         norm = gradient_norm(self.parameters)
-        skipped = self.guard.judge(step, loss, norm.item())
+        loss, size = torch.stack((total, norm.to(total.dtype))).tolist()  # the one wait for the device in a step
+        skipped = self.guard.judge(step, loss, size)
         if skipped is None:
             self._update(norm, rate)
         elif self.quarantine.skip(self.at, self.phase, skipped, self.listen):
@@ -188,7 +189,7 @@ class _Run:
         self.at = self.plan.after(self.at)
         report = self.objective.report(step)
         if writers is not None:
-            update = Update(self.at, loss, rate, norm.item(), perf_counter() - start, waited, skipped)
+            update = Update(self.at, loss, rate, size, perf_counter() - start, waited, skipped)
             line = self.meter.line(self.phase, update, report)
             writers.append(line)
             self.listen(line)
@@ -214,7 +215,7 @@ class _Run:
             self.stop.signal = self.stop.signal or "a signal to another rank"
         return None if stops else total
 
-    def _gradients(self, rows: Any, whole: Whole) -> float | None:
+    def _gradients(self, rows: Any, whole: Whole) -> torch.Tensor | None:
         """Accumulate the gradient of the step's loss over micro-batches; the loss, None if a stop was asked for."""
         micro = self.phase.micro_batch_size or rows.row_count
         starts = range(0, rows.row_count, micro)
@@ -226,7 +227,7 @@ class _Run:
             mean, extra = self.objective.loss(self.model, rows.rows(start, start + micro), whole)
             (mean if extra is None else mean + extra).backward()
             total += mean.detach()
-        return self.world.add_up(total).item()
+        return self.world.add_up(total)
 
     def _update(self, norm: torch.Tensor, rate: float) -> None:
         """Clip and apply the gradient."""

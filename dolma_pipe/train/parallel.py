@@ -24,6 +24,9 @@ from torch.distributed.rendezvous import rendezvous
 from dolma_pipe.errors import ConfigError, TaskError
 from dolma_pipe.train.model.transformer import Transformer
 
+KEPT_BYTES = 4e9
+"""Blocks that together take no more in the dtype of the pass stay gathered between forward and backward pass."""
+
 POLL_SECONDS, GIVE_UP_SECONDS = 0.2, 5.0
 """Ranks that have waited in vain find out from each other, for so long, which one they waited for."""
 
@@ -139,6 +142,8 @@ def shard(model: Transformer, world: World, replicas: int = 1) -> None:
 
     With `replicas` every weight is sharded over ranks / replicas neighbours, and kept by each such group (HSDP).
 
+    The weights of a model of no more than `KEPT_BYTES` are gathered once a pass, others again for the backward pass.
+
     Gradients are summed, never averaged: the loss is divided by the global count of labels before `backward`, and
     on gloo an average has been a sum (pytorch issue 162338), so no rank count may enter the reduction. Tied
     embeddings belong to the root, whose weights stay gathered from the first use to the last.
@@ -152,8 +157,10 @@ def shard(model: Transformer, world: World, replicas: int = 1) -> None:
     policy = MixedPrecisionPolicy()
     if model.compute_dtype == torch.bfloat16:
         policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32, cast_forward_inputs=False)
+    gathered = sum(parameter.numel() for parameter in model.parameters()) * model.compute_dtype.itemsize
     for module in (*model.blocks, model):
-        sharded = fully_shard(module, mesh=mesh, mp_policy=policy)
+        reshard = None if module is model else gathered > KEPT_BYTES
+        sharded = fully_shard(module, mesh=mesh, mp_policy=policy, reshard_after_forward=reshard)
         sharded.set_gradient_divide_factor(1.0)
         sharded.set_force_sum_reduction_for_comms(True)
 

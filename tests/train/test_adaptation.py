@@ -342,6 +342,14 @@ def test_the_commands_tune_a_model_and_then_the_tuned_one(start: str, tmp_path: 
     assert json.loads(shown.stdout)["steps"] == 4
 
 
+def test_tuning_is_a_step_of_a_pipeline_that_is_done_once(start: str, tmp_path: Path) -> None:
+    steps = [{"sft": plain(tmp_path, start, ROWS)}]
+    (tmp_path / "pipeline.yaml").write_text(json.dumps({"steps": steps}))
+    assert "sft -> " in call("run", "-c", str(tmp_path / "pipeline.yaml")).stdout
+    again = call("run", "-c", str(tmp_path / "pipeline.yaml")).stdout
+    assert "nothing was left to do: all 1 steps were done before" in again
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

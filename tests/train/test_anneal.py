@@ -70,6 +70,12 @@ def test_an_anneal_begins_with_the_state_of_the_run(base: str, tmp_path: Path) -
         assert torch.allclose(one, two, atol=1e-12)
 
 
+def test_an_anneal_that_is_given_no_folder_lies_beside_its_run(base: str, tmp_path: Path) -> None:
+    result = call("train", "--anneal-from", base, "--source", random_tokens(tmp_path / "maths", seed=5))
+    assert result["to"] == f"{base}-anneal-{checkpoint.read_record(checkpoint.find(base)).step}-maths-0.5"
+    assert str(call("train", "--anneal-from", base, "--anneal-tokens", "256")["to"]).endswith("-own-mix")
+
+
 def test_an_anneal_cuts_the_chunks_of_its_run(make_config: MakeConfig, tmp_path: Path) -> None:
     phases = [{"steps": 4, "sequence_length": 16}, {"steps": 2}]
     config = make_config("long", steps=None, phases=phases, schedule={}, checkpoint={"every_steps": 2})
@@ -96,7 +102,6 @@ def test_shares_of_the_base_are_lessened_in_proportion(make_config: MakeConfig, 
     ("arguments", "message"),
     [
         (["--source", "x", "--steps", "3", "--to", "y"], "--steps has no effect with --anneal-from"),
-        (["--source", "x"], "--to: name the folder"),
         (["--share", "0.5", "--to", "y"], "--share is that of a --source"),
         (["--source", "x", "--share", "2", "--to", "y"], "share 2.0: give a part"),
     ],

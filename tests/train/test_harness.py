@@ -30,7 +30,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> str:
         data=[DataSource(tokens=text_tokens(folder / "text", ["the cat in the hat", "on the other air"] * 40))],
         sequence_length=32,
         global_batch_size=8,
-        steps=20,
+        steps=60,  # enough to write more than one word
         optimizer=OptimizerConfig(learning_rate=1e-2),
         precision="fp64",
         device="cpu",

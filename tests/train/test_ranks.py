@@ -156,12 +156,12 @@ def test_a_killed_rank_fails_the_attempt_and_an_elastic_restart_goes_on(runs: Ru
 
 def test_a_rank_that_hangs_is_named(runs: Runs) -> None:
     phases = [{"steps": 1000, "data": [{"tokens": str(runs.root / "tokens")}]}]
-    with runs.start("hung", rank_timeout_seconds=2, data=[], phases=phases) as process:
+    with runs.start("hung", rank_timeout_seconds=5, data=[], phases=phases) as process:
         hanging = 0
         for _ in _until(process, "step 1 of"):
             hanging = _workers(process.pid)[-1]
             os.kill(hanging, signal.SIGSTOP)
-        for _ in _until(process, "rank 1 of 2 did not come within 2 s"):
+        for _ in _until(process, "rank 1 of 2 did not come within 5 s"):
             os.kill(hanging, signal.SIGCONT)
         process.communicate()
     assert process.returncode != 0

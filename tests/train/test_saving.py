@@ -77,10 +77,10 @@ def test_a_save_that_breaks_off_leaves_the_checkpoint_before(
         owner, name = (storage, "write_bytes") if point == "record" else (saving, point)
         original = getattr(owner, name)
 
-        def fail(*arguments: object) -> None:
+        def fail(*arguments: object) -> object:
             if any("step-00000010" in str(argument) for argument in arguments):
                 raise OSError("no space left on device")
-            original(*arguments)
+            return original(*arguments)
 
         patched.setattr(owner, name, fail)
         with pytest.raises(TaskError, match=r"could not be saved: no space left on device; .*step-00000005 stands"):

@@ -17,7 +17,16 @@ from dolma_pipe.cli import app
 from dolma_pipe.config import convert, read_yaml
 from dolma_pipe.errors import ConfigError
 from dolma_pipe.train.experiments.config import SwarmConfig
-from dolma_pipe.train.experiments.mixtures import best, caps, draw, fit, left_out, project, rank_correlation
+from dolma_pipe.train.experiments.mixtures import (
+    GRAIN,
+    Drawing,
+    best,
+    caps,
+    fit,
+    left_out,
+    project,
+    rank_correlation,
+)
 from dolma_pipe.train.experiments.swarm import Proxy, search, swarm
 
 NATURAL = np.array([0.5, 0.3, 0.2])
@@ -35,8 +44,11 @@ def config(**changes: Any) -> SwarmConfig:
     return convert(plain, SwarmConfig, "test")
 
 
-def drawn(runs: int) -> np.ndarray:
-    return np.stack([draw(NATURAL, number, 1.0, 1.0, 7) for number in range(runs)])
+EVEN = Drawing(strength=(3.0, 3.0), temperature=1.0, max_oversampling=1e9, seed=7)
+
+
+def drawn(runs: int, how: Drawing = EVEN) -> np.ndarray:
+    return np.stack(how.mixtures(NATURAL, runs))
 
 
 def test_shares_are_drawn_around_the_natural_ones() -> None:
@@ -47,13 +59,41 @@ def test_shares_are_drawn_around_the_natural_ones() -> None:
     assert shares.mean(axis=0) == pytest.approx(NATURAL, abs=0.03)
     alpha = 3 * NATURAL  # a Dirichlet's variance
     assert shares.var(axis=0) == pytest.approx(alpha * (3 - alpha) / (9 * 4), rel=0.2)
-    assert draw(NATURAL, 5, 1.0, 1.0, 7).tolist() == shares[5].tolist()
-    assert draw(NATURAL, 5, 1.0, 1.0, 8).tolist() != shares[5].tolist()
+
+
+def test_a_run_has_the_same_shares_however_many_there_are() -> None:
+    few, more, others = drawn(6, Drawing()), drawn(30, Drawing()), drawn(6, Drawing(seed=1))
+    assert more[:6].tolist() == few.tolist()
+    assert others[1:].tolist() != few[1:].tolist()
 
 
 def test_a_temperature_gives_small_sources_more() -> None:
-    shares = np.stack([draw(NATURAL, number, 1.0, 0.5, 7) for number in range(1, 800)])
+    shares = drawn(800, EVEN._replace(temperature=0.5))[1:]
     assert shares.mean(axis=0) == pytest.approx(np.sqrt(NATURAL) / np.sqrt(NATURAL).sum(), abs=0.03)
+
+
+def test_a_spread_of_strengths_gives_mixtures_of_one_source_and_even_ones() -> None:
+    shares = drawn(400, Drawing())
+    assert (shares.max(axis=1) > 0.99).sum() > 40
+    assert (shares.max(axis=1) < 0.6).sum() > 40
+    weak, strong = (drawn(100, Drawing(strength=(one, one))).max(axis=1).mean() for one in (0.1, 50.0))
+    assert weak > 0.85 > 0.6 > strong
+
+
+def test_no_two_runs_have_the_same_shares_and_small_shares_are_none() -> None:
+    shares = drawn(300, Drawing(strength=(0.1, 0.2)))
+    assert len({tuple(row) for row in shares.tolist()}) == 300
+    assert (shares == 0).any()
+    assert np.allclose(shares / GRAIN, np.rint(shares / GRAIN), atol=1e-6)
+
+
+def test_no_source_is_tried_at_more_than_so_many_times_its_natural_share() -> None:
+    natural = np.array([0.97, 0.02, 0.01])
+    shares = np.stack(Drawing(strength=(1.0, 5.0)).mixtures(natural, 200))
+    assert (shares[:, 1:] <= 15 * natural[1:] + GRAIN).all()
+    assert shares[:, 2].max() > 0.1
+    with pytest.raises(ConfigError, match="different mixtures, not 300"):
+        Drawing(max_oversampling=1.0001).mixtures(natural, 300)
 
 
 def test_a_law_is_found_again_from_what_it_says() -> None:
@@ -93,7 +133,7 @@ def known(shares: np.ndarray) -> dict[str, float]:
 
 
 def proxies(wanted: SwarmConfig) -> list[Proxy]:
-    found = [draw(NATURAL, number, 1.0, 1.0, 1) for number in range(wanted.runs)]
+    found = EVEN._replace(seed=1).mixtures(NATURAL, wanted.runs)
     return [Proxy(dict(zip(wanted.data, shares.tolist(), strict=True)), known(shares)) for shares in found]
 
 
@@ -164,6 +204,8 @@ def test_the_command_searches_a_mixture_and_writes_it(tmp_path: Path) -> None:
     before = {file: file.stat().st_mtime_ns for file in (tmp_path / "swarm").rglob("*.safetensors")}
     assert json.loads(call("swarm", "-c", str(tmp_path / "swarm.json"), "--json").stdout) == result
     assert {file: file.stat().st_mtime_ns for file in before} == before
+    (tmp_path / "pipeline.yaml").write_text("steps: [{swarm: swarm.json}]")
+    assert "nothing was left to do" in call("run", "-c", str(tmp_path / "pipeline.yaml")).stdout
 
 
 def test_a_mix_without_one_of_the_sources_is_refused_before_any_run(tmp_path: Path) -> None:
@@ -180,6 +222,7 @@ def test_a_mix_without_one_of_the_sources_is_refused_before_any_run(tmp_path: Pa
     [
         ({"data": {"web": "w"}}, "two or more"),
         ({"runs": 4}, "cannot tell 3 folders apart"),
+        ({"strength": [5.0, 0.1]}, "write the smaller one first"),
         ({"data": {"a b": "w", "c": "c"}}, "becomes a folder's"),
     ],
 )

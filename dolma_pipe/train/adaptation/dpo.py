@@ -45,22 +45,23 @@ class PreferenceLoss:
         return int((rows.labels != IGNORED).flatten(1).any(dim=1).sum())
 
     def loss(self, model: Transformer, rows: TuneRows, whole: Whole) -> Loss:
-        inputs, labels = (tensor.flatten(0, 1).to(self._world.device) for tensor in (rows.inputs, rows.labels))
+        inputs, labels = (
+            tensor.flatten(0, 1).to(self._world.device, non_blocking=True) for tensor in (rows.inputs, rows.labels)
+        )
         with torch.no_grad():
             before = log_probabilities(self.reference, inputs, labels, self._config.per_token)
         now = log_probabilities(model, inputs, labels, self._config.per_token)
         routing = model.routing_loss
         rewards = self._config.beta * (now - before).view(-1, 2)
         counted = (labels != IGNORED).any(dim=1).view(-1, 2).any(dim=1)
-        losses = preference_losses(rewards)[counted]
-        self._count(rewards.detach()[counted])
+        self._count(rewards.detach(), counted)
+        losses = preference_losses(rewards) * counted
         return Loss(losses.sum() / whole.weight, None if routing is None else routing / whole.rows)
 
-    def _count(self, rewards: Tensor) -> None:
+    def _count(self, rewards: Tensor, counted: Tensor) -> None:
         chosen, rejected = rewards[:, 0].double(), rewards[:, 1].double()
-        right = (chosen > rejected).double()
-        ones = torch.ones_like(right)
-        self._sums += torch.stack([one.sum() for one in (ones, right, chosen - rejected, chosen, rejected)])
+        found = torch.stack((torch.ones_like(chosen), chosen > rejected, chosen - rejected, chosen, rejected))
+        self._sums += (found * counted).sum(dim=1)
 
     def report(self, step: int) -> Report:
         """Means over the pairs of the step."""

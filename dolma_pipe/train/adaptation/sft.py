@@ -26,9 +26,10 @@ class AnswerLoss:
         return int((rows.labels != IGNORED).sum())
 
     def loss(self, model: Transformer, rows: TuneRows, whole: Whole) -> Loss:
-        logits = model(rows.inputs.to(self._device), rows.documents.to(self._device))
+        inputs, labels, documents = (part.to(self._device, non_blocking=True) for part in rows)
+        logits = model(inputs, documents)
         routing = model.routing_loss
-        mean = token_losses(logits, rows.labels.to(self._device)).sum() / whole.weight
+        mean = token_losses(logits, labels).sum() / whole.weight
         return Loss(mean, None if routing is None else routing / whole.rows)
 
     def report(self, step: int) -> Report:

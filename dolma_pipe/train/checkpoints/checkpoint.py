@@ -15,7 +15,7 @@ from torch import nn
 
 from dolma_pipe import storage
 from dolma_pipe.errors import DataError
-from dolma_pipe.train.checkpoints.tensor_files import State, load_tensors
+from dolma_pipe.train.checkpoints.tensor_files import State, StoredFile, load_tensors
 from dolma_pipe.train.data.chunks import TokenRange
 from dolma_pipe.train.model.architecture import ModelConfig
 from dolma_pipe.train.model.transformer import Transformer, on_meta
@@ -25,13 +25,6 @@ from dolma_pipe.train.spikes import GuardState
 from dolma_pipe.types import Plain
 
 RECORD = "checkpoint.json"
-
-
-class StoredFile(msgspec.Struct, frozen=True):
-    """Size and xxh3-128 of a file."""
-
-    bytes: int
-    hash: str
 
 
 class CheckpointRecord(msgspec.Struct, frozen=True, kw_only=True):

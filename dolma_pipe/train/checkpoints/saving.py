@@ -22,7 +22,7 @@ from torch.distributed.tensor import DTensor
 from dolma_pipe import storage
 from dolma_pipe.errors import PipeError, TaskError
 from dolma_pipe.train.checkpoints import checkpoint
-from dolma_pipe.train.checkpoints.checkpoint import RECORD, CheckpointRecord, StoredFile
+from dolma_pipe.train.checkpoints.checkpoint import RECORD, CheckpointRecord
 from dolma_pipe.train.checkpoints.tensor_files import State, save_tensors
 from dolma_pipe.train.config import CheckpointConfig
 from dolma_pipe.train.parallel import World
@@ -46,6 +46,7 @@ class Saver:
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
         self._news: list[str] = []
+        self._copies = _Copies()
         self.saved = saved
         """The newest complete checkpoint."""
 
@@ -56,7 +57,7 @@ class Saver:
         if not self._config.background:
             self._write(folder, record, state)
             return
-        copy = _on_host(state)
+        copy = self._copies.of(state)
         self._thread = threading.Thread(target=self._attempt, args=(folder, record, copy), daemon=True, name="saver")
         self._thread.start()
 
@@ -93,9 +94,9 @@ class Saver:
             _clear_partial(self._run)
             storage.make_folder(partial)
         self._meet()
-        save_tensors(partial, state, self._group)
+        files = save_tensors(partial, state, self._group)
         if self._world.first:
-            publish(partial, folder, record)
+            publish(partial, folder, msgspec.structs.replace(record, files=files))
             self._prune()
         self._meet()
         self.saved = folder
@@ -116,8 +117,7 @@ def publish(partial: str, folder: str, record: CheckpointRecord) -> None:
     """Give a written folder its name, and then its record."""
     checkpoint.remove(folder)
     Path(partial).rename(folder)
-    whole = msgspec.structs.replace(record, files=_files(folder))
-    storage.write_bytes(storage.join(folder, RECORD), msgspec.json.format(msgspec.json.encode(whole)))
+    storage.write_bytes(storage.join(folder, RECORD), msgspec.json.format(msgspec.json.encode(record)))
 
 
 def _clear_partial(run: str) -> None:
@@ -126,28 +126,40 @@ def _clear_partial(run: str) -> None:
             storage.remove_tree(str(folder))
 
 
-def _files(folder: str) -> dict[str, StoredFile]:
-    paths = [path for path in sorted(Path(folder).iterdir()) if path.name != RECORD]
-    return {path.name: StoredFile(path.stat().st_size, storage.content_hash(str(path))) for path in paths}
-
-
 @lru_cache(maxsize=4)
 def _host_mesh(shape: tuple[int, ...], names: tuple[str, ...] | None) -> DeviceMesh:
     """The ranks of a mesh of devices, by their memory; making one makes process groups, so it is made once."""
     return init_device_mesh("cpu", shape, mesh_dim_names=names)
 
 
-def _on_host(state: Any) -> Any:
-    """A copy of nested tensors in memory that training does not touch; each rank keeps its part."""
-    if isinstance(state, dict):
-        return {name: _on_host(value) for name, value in state.items()}
-    if isinstance(state, DTensor):
+class _Copies:
+    """Memory for a rank's part of a state, which the next save uses again; a GPU copies into it without stopping."""
+
+    def __init__(self) -> None:
+        self._memory: dict[str, torch.Tensor] = {}
+
+    def of(self, state: State) -> State:
+        """A copy that training does not touch."""
+        copied = self._copied(state, "")
+        if any(tensor.is_pinned() for tensor in self._memory.values()):
+            torch.cuda.synchronize()
+        return copied
+
+    def _copied(self, state: Any, place: str) -> Any:
+        if isinstance(state, dict):
+            return {name: self._copied(value, f"{place}/{name}") for name, value in state.items()}
+        if not isinstance(state, DTensor):
+            return self._kept(state, place)
         mesh = state.device_mesh
         if mesh.device_type != "cpu":
             mesh = _host_mesh(tuple(mesh.shape), mesh.mesh_dim_names)
-        part = state.to_local().detach().to("cpu", copy=True)
+        part = self._kept(state.to_local(), place)
         return DTensor.from_local(
             part, mesh, state.placements, run_check=False, shape=state.shape, stride=state.stride()
         )
-    assert isinstance(state, torch.Tensor)
-    return state.detach().to("cpu", copy=True)
+
+    def _kept(self, tensor: torch.Tensor, place: str) -> torch.Tensor:
+        tensor = tensor.detach()
+        if place not in self._memory:
+            self._memory[place] = torch.empty_like(tensor, device="cpu", pin_memory=tensor.is_cuda)
+        return self._memory[place].copy_(tensor, non_blocking=True)

@@ -7,26 +7,47 @@ else on loading, and read `.metadata` with an unpickler that knows its classes a
 from __future__ import annotations
 
 import contextlib
+import os
 import pickle
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
+import msgspec
+import torch.distributed as dist
+import xxhash
+from torch.distributed.checkpoint.filesystem import FileSystem, FileSystemReader, FileSystemWriter
 from torch.distributed.checkpoint.metadata import Metadata, StorageMeta, TensorStorageMetadata
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
+from dolma_pipe.direct import DirectFile
 from dolma_pipe.errors import DataError
 
 State = dict[str, Any]
 
 
-def save_tensors(folder: str, state: State, group: Any) -> None:
-    """Write `state` into a folder; every rank of the process group calls it (None: one process alone)."""
+class StoredFile(msgspec.Struct, frozen=True):
+    """Size and xxh3-128 of a file."""
+
+    bytes: int
+    hash: str
+
+
+def save_tensors(folder: str, state: State, group: Any) -> dict[str, StoredFile]:
+    """Write `state` into a folder; every rank of the process group calls it (None: one process alone).
+
+    Returns the files that all of them wrote.
+    """
+    writer = _Writer(folder)
     with _one_process_is_fine():
-        save(state, storage_writer=_Writer(folder), process_group=group, no_dist=group is None)
+        save(state, storage_writer=writer, process_group=group, no_dist=group is None)
+    written = [writer.files.written]
+    if group is not None:
+        written = [{}] * dist.get_world_size(group)
+        dist.all_gather_object(written, writer.files.written, group)
+    return dict(sorted(file for files in written for file in files.items()))
 
 
 def load_tensors(folder: str, state: State, alone: bool) -> None:
@@ -44,8 +65,59 @@ def _one_process_is_fine() -> Iterator[None]:
         yield
 
 
+class _Stream(DirectFile):
+    """Goes past the page cache, and hashes what goes by: reading it again would be reading it from the disk."""
+
+    def __init__(self, path: Any) -> None:
+        super().__init__(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666))
+        self._taken, self._digest = 0, xxhash.xxh3_128()
+
+    def write(self, data: Any) -> int:
+        taken = super().write(data)
+        self._taken += taken
+        self._digest.update(data)
+        return taken
+
+    def tell(self) -> int:
+        return self._taken
+
+    def stored(self) -> StoredFile:
+        return StoredFile(self._taken, self._digest.hexdigest())
+
+
+class _Files(FileSystem):
+    """Local files; one that is written has reached the disk when it is closed, and is listed by its name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: dict[str, StoredFile] = {}
+
+    @contextlib.contextmanager
+    def create_stream(self, path: Any, mode: str) -> Iterator[Any]:
+        if mode != "wb":
+            with super().create_stream(path, mode) as stream:
+                yield stream
+            return
+        with _Stream(path) as stream:
+            yield stream
+        self.written[Path(path).name] = stream.stored()
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def rename(self, path: Any, new_path: Any) -> None:
+        super().rename(path, new_path)
+        self.written[Path(new_path).name] = self.written.pop(Path(path).name)
+
+
 class _Writer(FileSystemWriter):
     """Writes no path into `.metadata`: a checkpoint may be moved."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(folder, sync_files=False)  # `_Files` sees to that
+        self.fs = self.files = _Files()
 
     def storage_meta(self) -> None:
         return None

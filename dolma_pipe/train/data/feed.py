@@ -1,4 +1,4 @@
-"""Each step's rows, read one step ahead."""
+"""Each step's rows, read one step ahead; for a GPU, into memory from which it copies while the program goes on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from time import perf_counter
 from typing import Any
 
-from dolma_pipe.train.objective import Examples
+from torch import Tensor
+
 from dolma_pipe.train.parallel import World
 from dolma_pipe.train.phases import Position
 from dolma_pipe.train.plan import Plan
@@ -40,8 +41,11 @@ class Feed:
 
     def _read(self, at: Position) -> Future[Any]:
         phase = self._plan.phase(at.step + 1)
-        examples: Examples = self._plan.examples
         first, size = at.tokens // phase.sequence_length, phase.global_batch_size
-        return self._reader.submit(
-            examples.batch, first, size, self._world.rank, self._world.size, phase.sequence_length
-        )
+        return self._reader.submit(self._rows, first, size, phase.sequence_length)
+
+    def _rows(self, first: int, size: int, length: int) -> Any:
+        rows = self._plan.examples.batch(first, size, self._world.rank, self._world.size, length)
+        if self._world.device.type != "cuda":
+            return rows
+        return type(rows)(*(part.pin_memory() if isinstance(part, Tensor) else part for part in rows))

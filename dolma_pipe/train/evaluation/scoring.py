@@ -89,11 +89,12 @@ def _fill(windows: Iterator[Window], tokens: int) -> list[Window]:
 def _losses(model: Transformer, batch: list[Window]) -> list[Loss]:
     """Padding lies behind, where a causal model cannot see it."""
     device = next(model.parameters()).device
-    labels = _padded([window.labels for window in batch], IGNORED).to(device)
+    labels = _padded([window.labels for window in batch], IGNORED)
+    counted = (labels != IGNORED).flatten().nonzero()[:, 0].to(device)  # counted here: a GPU would be waited for
+    labels = labels.to(device)
     logits = model(_padded([window.inputs for window in batch], 0).to(device)).flatten(0, 1)
     nats = torch.zeros(len(batch), dtype=torch.float64, device=device)
     misses = torch.zeros_like(nats)
-    counted = (labels != IGNORED).flatten().nonzero()[:, 0]
     for places in counted.split(EXACT_POSITIONS):
         expected, exact = labels.flatten()[places], logits[places]
         exact = exact.to(torch.promote_types(exact.dtype, torch.float32))

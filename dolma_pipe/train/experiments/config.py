@@ -96,9 +96,10 @@ class AblationConfig(Config, frozen=True):
 class SwarmConfig(Config, frozen=True):
     """A mixture searched: proxy runs over sampled shares of `data` (token folders by name), a regression, an optimum.
 
-    Run 0 has the natural shares (of the folders' tokens), run n shares drawn from a Dirichlet distribution with
-    parameters `concentration` x sources x p, where p is proportional to the natural share to the power `temperature`
-    (1: around the natural shares; RegMix's 0.5 shows more of small sources). `train` are the settings of a proxy and
+    Run 0 has the natural shares (of the folders' tokens), the others shares drawn as RegMix draws them: from Dirichlet
+    distributions around p, which is proportional to the natural shares to the power `temperature` (1: the natural
+    shares; 0.5 shows more of small sources), with strengths between the two of `strength` (small: extreme mixtures),
+    and no source at more than `max_oversampling` times its natural share. `train` are the settings of a proxy and
     `eval` those of its measurement, or names or files of them. The `regression` predicts each metric from the shares;
     the optimum minimises the mean prediction plus `kl` x KL(shares | natural), for a run of `budget` tokens that sees
     no token more than `max_epochs` times. `mix` names a mix YAML with sources of the same names: it is written again
@@ -112,10 +113,11 @@ class SwarmConfig(Config, frozen=True):
     runs: Positive
     budget: Positive
     max_epochs: PositiveReal = 4.0
-    concentration: PositiveReal = 1.0
+    strength: tuple[PositiveReal, PositiveReal] = (0.1, 5.0)
     temperature: Real = 0.5
+    max_oversampling: Annotated[float, Meta(gt=1)] = 15.0
     regression: Literal["log_linear", "linear"] = "log_linear"
-    kl: Real = 0.02
+    kl: Real = 0.1
     mix: str | None = None
     seed: int = 0
 
@@ -138,6 +140,8 @@ class SwarmConfig(Config, frozen=True):
             raise ConfigError(f"swarm: data has {count} folders; a mixture has two or more")
         if self.runs < count + 2:
             raise ConfigError(f"swarm: {self.runs} runs cannot tell {count} folders apart; give {count + 2} or more")
+        if self.strength[0] > self.strength[1]:
+            raise ConfigError(f"swarm: strength is {list(self.strength)}; write the smaller one first")
         check_names(self.data)
         self.proxy(0, [1 / count] * count).check()
         self.measurement(0).check()

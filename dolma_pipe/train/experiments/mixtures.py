@@ -5,12 +5,16 @@ Shares w_i of k sources add up to 1. A metric's loss is predicted as
     linear       t . w                       RegMix's linear form (Liu et al. 2024)
     log_linear   c + exp(t . w), c >= 0      the data mixing law (Ye et al. 2024), which Olmix fits, too
 
-Both are convex in w, and so is what is minimised: the mean prediction over metrics, plus a weight times the
-Kullback-Leibler divergence from the natural shares, which keeps the optimum near what was tried.
+Both are convex in w, and so is what is minimised, Olmix's (Chen et al. 2026, its exact proposer): the mean prediction
+over metrics, plus a weight times the Kullback-Leibler divergence from the natural shares, which keeps the optimum near
+what was tried, within caps on repetition. We differ from Olmix in the fit: least squares over a grid of c, where it has
+Huber's loss and starts at many points. RegMix's other regression, boosted trees, and its optimum, the mean of the 128
+best of 100,000 mixtures drawn from Dirichlet(natural shares), are not here: they know no caps, and one metric only.
 """
 
 from __future__ import annotations
 
+import math
 import random
 from typing import Literal, NamedTuple
 
@@ -23,32 +27,66 @@ from dolma_pipe.train.data.permutation import key_of
 Reals = NDArray[np.float64]
 Kind = Literal["log_linear", "linear"]
 
-DIGITS = 4
-"""Shares are rounded to so many digits, and less is none at all."""
+GRAIN = 2e-4
+"""Shares are multiples of this, and less is none at all: of a proxy of a billion tokens, a hundred sequences."""
+STRENGTHS = 15
+CANDIDATES = 1000
 OFFSETS = 64
 STEPS = 4000
 TINY = 1e-12
 
 
-def draw(natural: Reals, number: int, concentration: float, temperature: float, seed: int) -> Reals:
-    """The shares of run `number`, which depend on nothing else; run 0 has the natural ones.
+class Drawing(NamedTuple):
+    """Which mixtures are tried; RegMix's (Liu et al. 2024, its `synthesize_mixture.py`), whose values are the defaults.
 
-    A Dirichlet distribution's, with parameters concentration x k x p_i; p_i is as natural_i to the power `temperature`.
+    Shares are drawn from Dirichlet(s x p). p is proportional to the natural shares to the power `temperature`; s is one
+    of fifteen values, evenly spaced in their logarithm between the two of `strength`: small ones give extreme mixtures.
+    A mixture that gives any source more than `max_oversampling` times its natural share is drawn again, and so is one
+    that was there before, once shares are multiples of `GRAIN`.
+
+    Ours: run 0 has the natural shares, and run n depends on nothing but these, the seed and n (RegMix draws a hundred
+    times as many as it wants, and takes some at random). The largest share takes what rounding leaves.
     """
-    if number == 0:
-        return rounded(natural)
-    chance = random.Random(key_of(seed, "swarm", number))
-    middle = natural**temperature / (natural**temperature).sum()
-    weights = [chance.gammavariate(concentration * len(natural) * float(share), 1.0) for share in middle]
-    return rounded(np.array(weights) / sum(weights))
+
+    strength: tuple[float, float] = (0.1, 5.0)
+    temperature: float = 0.5
+    max_oversampling: float = 15.0
+    seed: int = 0
+
+    def mixtures(self, natural: Reals, runs: int) -> list[Reals]:
+        """The shares of each of `runs` runs."""
+        found = {tuple(first): first for first in [rounded(natural)]}
+        for number in range(CANDIDATES * runs):
+            if len(found) == runs:
+                break
+            drawn = self._candidate(natural, number)
+            if (drawn <= self.max_oversampling * natural).all():
+                shares = rounded(drawn)
+                found.setdefault(tuple(shares), shares)
+        if len(found) < runs:
+            raise ConfigError(f"swarm: strength {self.strength} gives {len(found)} different mixtures, not {runs}")
+        return list(found.values())
+
+    def _candidate(self, natural: Reals, number: int) -> Reals:
+        chance = random.Random(key_of(self.seed, "swarm", number))
+        strength = np.geomspace(*self.strength, STRENGTHS)[chance.randrange(STRENGTHS)]
+        middle = natural**self.temperature / (natural**self.temperature).sum()
+        # Gamma(a) is Gamma(a + 1) x u^(1/a); by logarithms, since of a small a it is less than a float can be.
+        logs = np.array([_log_gamma(chance, strength * float(share)) for share in middle])
+        weights = np.exp(logs - logs.max())
+        return weights / weights.sum()
+
+
+def _log_gamma(chance: random.Random, shape: float) -> float:
+    return math.log(chance.gammavariate(shape + 1, 1.0)) + math.log(1.0 - chance.random()) / shape
 
 
 def rounded(shares: Reals) -> Reals:
-    """Rounded to `DIGITS`; the largest takes what is left."""
-    found = np.round(shares, DIGITS)
-    largest = int(found.argmax())
-    found[largest] = round(1 - (found.sum() - found[largest]), DIGITS)
-    return found
+    """As multiples of `GRAIN`, what is less being left out; the largest takes what rounding leaves."""
+    kept = np.where(shares < GRAIN, 0.0, shares)
+    parts = np.rint(kept / kept.sum() / GRAIN).astype(np.int64)
+    parts[int(parts.argmax())] += round(1 / GRAIN) - parts.sum()
+    return np.round(parts * GRAIN, 4)
 
 
 class Law(NamedTuple):

@@ -66,8 +66,8 @@ def swarm(
     natural = tokens / tokens.sum()
     mixtures.caps(tokens, config.budget, config.max_epochs)
     mix = None if config.mix is None else _open_mix(config.mix, set(config.data))
-    how = config.concentration, config.temperature, config.seed
-    drawn = [mixtures.draw(natural, number, *how) for number in range(config.runs)]
+    drawing = mixtures.Drawing(config.strength, config.temperature, config.max_oversampling, config.seed)
+    drawn = drawing.mixtures(natural, config.runs)
     proxies: list[Proxy] = []
     for number, shares in enumerate(drawn):
         if part is not None and number % part[1] != part[0]:
@@ -131,7 +131,7 @@ def _bits(result: EvalResult) -> dict[str, float]:
 
 
 def _write(config: SwarmConfig, found: SwarmResult, mix: dict[str, Any] | None) -> None:
-    shares = {name: share for name, share in found.optimum.items() if round(share, mixtures.DIGITS) > 0}
+    shares = {name: share for name, share in found.optimum.items() if share >= mixtures.GRAIN}
     data = [{"tokens": config.data[name], "share": share} for name, share in shares.items()]
     files = {RESULT: msgspec.json.format(msgspec.json.encode(found)) + b"\n", DATA: _yaml({"data": data})}
     if mix is not None:

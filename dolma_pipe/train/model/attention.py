@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
 from dolma_pipe.train.model.architecture import ModelConfig
 from dolma_pipe.train.model.layers import Linear, RmsNorm
 from dolma_pipe.train.model.rotary import Rotary, Turns
+
+Mask = Tensor | BlockMask
+"""Which keys each position sees: true where it does, or by blocks, of which those that nobody sees are left out."""
 
 
 class LayerCache:
@@ -57,15 +63,21 @@ def make_cache(config: ModelConfig, batch: int, length: int, like: Tensor) -> Ca
     return Cache(layers)
 
 
-def attention_mask(length: int, window: int | None, documents: Tensor | None, device: torch.device) -> Tensor | None:
-    """Which keys each position sees, true where it does; None where causality is all that holds.
+def attention_mask(length: int, window: int | None, documents: Tensor | None, like: Tensor) -> Mask | None:
+    """Which keys each position sees; None where causality is all that holds.
 
-    `documents` [batch, length] numbers each position's document: others are not seen. Shape [length, length], with
-    documents [batch, 1, length, length].
+    `documents` [batch, length] numbers each position's document: others are not seen. A tensor has the shape [length,
+    length], with documents [batch, 1, length, length]. Blocks are for flex attention, which trains on GPUs in
+    bfloat16: it has no backward pass on CPUs, and texts of any length, as in evaluation, would each be compiled.
+    `like` has the dtype and device of what attends.
     """
     if documents is None and (window is None or window >= length):
         return None
-    positions = torch.arange(length, device=device)
+    if like.is_cuda and like.dtype == torch.bfloat16 and torch.is_grad_enabled():
+        if documents is not None:
+            return document_blocks(documents, window)
+        return window_blocks(length, window or length, like.device)
+    positions = torch.arange(length, device=like.device)
     distance = positions[:, None] - positions
     mask = distance >= 0
     if window is not None:
@@ -73,6 +85,33 @@ def attention_mask(length: int, window: int | None, documents: Tensor | None, de
     if documents is not None:
         mask = mask & (documents[:, None, :, None] == documents[:, None, None, :])
     return mask
+
+
+@lru_cache(maxsize=8)
+def window_blocks(length: int, window: int, device: torch.device) -> BlockMask:
+    """The mask of a window by blocks of 128 x 128, the same for every row of every batch."""
+
+    def sees(row: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        return (query >= key) & (query - key < window)
+
+    return create_block_mask(sees, None, None, length, length, device=device)
+
+
+def document_blocks(documents: Tensor, window: int | None) -> BlockMask:
+    """The mask of `documents` [batch, length], and of a window, by blocks of 128 x 128."""
+    rows, length = documents.shape
+    width = length if window is None else window
+
+    def sees(row: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        return (query >= key) & (query - key < width) & (documents[row, query] == documents[row, key])
+
+    return _compiled(create_block_mask)(sees, rows, None, length, length, device=documents.device)
+
+
+@lru_cache(maxsize=2)
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Fused where nobody compiles the caller: both functions would hold whole matrices of positions otherwise."""
+    return torch.compile(function, dynamic=False)
 
 
 class Attention(nn.Module):
@@ -92,7 +131,7 @@ class Attention(nn.Module):
             self.query_norm = RmsNorm(head if self.by_head else layer.n_heads * head, config.norm_eps)
             self.key_norm = RmsNorm(head if self.by_head else layer.n_kv_heads * head, config.norm_eps)
 
-    def forward(self, x: Tensor, turns: Turns, mask: Tensor | None, cache: LayerCache | None = None) -> Tensor:
+    def forward(self, x: Tensor, turns: Turns, mask: Mask | None, cache: LayerCache | None = None) -> Tensor:
         query, key = self._normed(self.query(x), self.query_norm), self._normed(self.key(x), self.key_norm)
         query, key, value = (
             Rotary.turn(query, turns),
@@ -101,11 +140,16 @@ class Attention(nn.Module):
         )
         if cache is not None:
             key, value = cache.extend(key, value)
+        return self.output(self._mixed(query, key, value, mask).transpose(1, 2).flatten(2))
+
+    def _mixed(self, query: Tensor, key: Tensor, value: Tensor, mask: Mask | None) -> Tensor:
+        if isinstance(mask, BlockMask):
+            attend = flex_attention if torch.compiler.is_compiling() else _compiled(flex_attention)
+            return attend(query, key, value, block_mask=mask, enable_gqa=self.is_grouped)
         causal = mask is None and query.shape[2] > 1
-        mixed = F.scaled_dot_product_attention(
+        return F.scaled_dot_product_attention(
             query, key, value, attn_mask=mask, is_causal=causal, enable_gqa=self.is_grouped
         )
-        return self.output(mixed.transpose(1, 2).flatten(2))
 
     def _normed(self, x: Tensor, norm: RmsNorm | None) -> Tensor:
         """Clipped, normed and split into heads."""

@@ -43,16 +43,27 @@ class Experts(nn.Module):
         scores = self.router(x)
         exact = scores.to(torch.promote_types(scores.dtype, torch.float32)).flatten(0, 1)
         best, experts = exact.topk(self.chosen, dim=-1)
-        shares = best.softmax(dim=-1).to(x.dtype)
-        rows = x.flatten(0, 1)
-        gate, up, down = (part.weight.to(x.dtype) for part in (self.gate, self.up, self.down))
-        out = torch.zeros_like(rows)
-        for expert in range(len(gate)):
-            row, choice = torch.where(experts == expert)
-            given = rows[row]
-            made = F.linear(F.silu(F.linear(given, gate[expert])) * F.linear(given, up[expert]), down[expert])
-            out = out.index_add(0, row, made * shares[row, choice, None])
-        return out.view_as(x), scores
+        shares = best.softmax(dim=-1).to(x.dtype).flatten()
+        order = experts.flatten().argsort(stable=True)  # the choices of all tokens, by expert
+        counts = (experts.flatten()[:, None] == torch.arange(scores.shape[-1], device=x.device)).sum(dim=0)
+        row, rows = order // self.chosen, x.flatten(0, 1)
+        made = self._outputs(rows[row], counts) * shares[order, None]
+        return torch.zeros_like(rows).index_add(0, row, made).view_as(x), scores
+
+    def _outputs(self, rows: Tensor, counts: Tensor) -> Tensor:
+        """Of the experts, each for its `counts` of the `rows`; in bfloat16 one kernel serves them all."""
+        gate, up, down = (part.weight.to(rows.dtype) for part in (self.gate, self.up, self.down))
+        if rows.dtype == torch.bfloat16:
+            ends = counts.cumsum(dim=0).to(torch.int32)
+            inner = F.silu(grouped_product(rows, gate, ends)) * grouped_product(rows, up, ends)
+            return grouped_product(inner, down, ends)
+        parts = zip(rows.split(counts.tolist()), gate, up, down, strict=True)
+        return torch.cat([F.linear(F.silu(F.linear(part, g)) * F.linear(part, u), d) for part, g, u, d in parts])
+
+
+def grouped_product(rows: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
+    """Rows [n, inputs] up to each of `ends` [experts] times that expert's `weight` [experts, outputs, inputs]."""
+    return F.grouped_mm(rows, weight.transpose(1, 2), offs=ends)
 
 
 def balance_loss(scores: Tensor, chosen: int) -> Tensor:

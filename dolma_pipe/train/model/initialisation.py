@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from dolma_pipe.train.data.permutation import key_of
@@ -45,9 +45,11 @@ def standard_deviation(model: Transformer, name: str, shape: torch.Size) -> floa
 
 
 def _drawn(name: str, shape: torch.Size, std: float, seed: int) -> Tensor:
+    """By inversion: one draw a weight. PyTorch's `trunc_normal_` draws the whole weight again until all of it fits."""
     generator = torch.Generator().manual_seed(key_of(seed, "initialise", name))
-    cutoff = CUTOFF * std
-    return nn.init.trunc_normal_(torch.empty(shape), 0.0, std, -cutoff, cutoff, generator=generator)
+    most = math.erf(CUTOFF / math.sqrt(2))
+    drawn = torch.empty(shape).uniform_(-most, most, generator=generator).erfinv_()
+    return drawn.mul_(std * math.sqrt(2)).clamp_(-CUTOFF * std, CUTOFF * std)
 
 
 @torch.no_grad()

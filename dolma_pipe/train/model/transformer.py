@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dolma_pipe.train.model.architecture import ModelConfig
-from dolma_pipe.train.model.attention import Attention, Cache, LayerCache, attention_mask
+from dolma_pipe.train.model.attention import Attention, Cache, LayerCache, Mask, attention_mask
 from dolma_pipe.train.model.feedforward import Experts, FeedForward, balance_loss, router_z_loss
 from dolma_pipe.train.model.layers import Embedding, LayerNorm, Linear, Norm, RmsNorm
 from dolma_pipe.train.model.recompute import Recompute, run
@@ -39,12 +39,12 @@ class Block(nn.Module):
         self.ffn = FeedForward(config, number) if experts is None else Experts(config, number, experts)
 
     def forward(
-        self, x: Tensor, turns: Turns, mask: Tensor | None = None, cache: LayerCache | None = None
+        self, x: Tensor, turns: Turns, mask: Mask | None = None, cache: LayerCache | None = None
     ) -> tuple[Tensor, Tensor | None]:
         return run(self.recompute, self._pass, x, turns, mask, cache)
 
     def _pass(
-        self, x: Tensor, turns: Turns, mask: Tensor | None, cache: LayerCache | None
+        self, x: Tensor, turns: Turns, mask: Mask | None, cache: LayerCache | None
     ) -> tuple[Tensor, Tensor | None]:
         if self.norm_after:
             x = x + self.attention_norm(self.attention(x, turns, mask, cache))
@@ -87,7 +87,7 @@ class Transformer(nn.Module):
         x = self.embedding(ids).to(self.compute_dtype)
         first, length = (0 if cache is None else cache.seen), ids.shape[1]
         turns = self.rotary.table(length, like=x, first=first)
-        mask = None if first else attention_mask(length, self.config.sliding_window, documents, ids.device)
+        mask = None if first else attention_mask(length, self.config.sliding_window, documents, like=x)
         scores: list[Tensor] = []
         for number, block in enumerate(self.blocks):
             x, routed = block(x, turns, mask, None if cache is None else cache.layers[number])
