@@ -4,7 +4,7 @@
 
 DIR holds pii/*.jsonl.gz (texts with labelled spans) and corpus/. A span counts as right, or as found, when one of the
 same kind overlaps it; as exact, when their bounds agree. The labels are those of presidio-research: templates with
-made-up values.
+made-up values. Keys and tokens are not labelled there: they are planted in real code (planted_secrets.py).
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.data import corpus
+from benchmarks.planted_secrets import LOOKALIKES, SECRETS, Planted, plant
 from dolma_pipe.batch import Batch, make_batch
+from dolma_pipe.kernels.secrets import FORMS
 from dolma_pipe.pseudonyms import KINDS
 from dolma_pipe.shards import DocumentReader
 from dolma_pipe.tagger import load
@@ -28,6 +30,11 @@ LABELS = {
 RULES = ("with +, 00 or 011", "North American form", "told by words")
 """How a telephone number is known: judged by the library, by its form, by the words around it."""
 GB = 1e9
+CODE = "github_code"
+GIVEN = ("assigned", "AWS secret")
+"""Kinds of secrets without a form of their own."""
+SHOWN = 3
+"""Values listed of each kind that were missed, or wrongly found."""
 
 Span = tuple[int, int]
 
@@ -112,6 +119,76 @@ def print_kind(name: str, texts: list[Text]) -> None:
     print_row(name, labelled, ours, *rates)
 
 
+def print_secrets(folder: Path) -> None:
+    """What is found of secrets planted in real code, what is taken for one, and what the code itself has."""
+    documents = [
+        batch.text(i)
+        for path in sorted(folder.iterdir())
+        for batch in DocumentReader(str(path))
+        for i in range(len(batch))
+    ]
+    texts, planted = plant(documents)
+    ours = secrets_in(texts)
+    print_planted("secret", texts, {kind: [p for p in planted if p.kind == kind] for kind in SECRETS}, ours)
+    print_planted("no secret", texts, {kind: [p for p in planted if p.kind == kind] for kind in LOOKALIKES}, ours)
+    print_rates(texts, planted, ours)
+    print_found(documents)
+
+
+def print_rates(texts: list[str], planted: list[Planted], ours: list[list[Span]]) -> None:
+    """Precision and recall of all that was planted: of forms that are known, and of what is given to a name."""
+    print()
+    print_header("planted: all", "secrets", "found", "precision", "recall")
+    secrets = [one for one in planted if one.kind in SECRETS]
+    places: list[list[Span]] = [[] for _ in texts]
+    for one in secrets:
+        places[one.document].append((one.start, one.end))
+    found = [(number, span) for number, spans in enumerate(ours) for span in spans]
+    wrong = [(number, span) for number, span in found if not overlap(span, places[number])]
+    for name, is_known in (("keys of known forms", True), ("given to a name", False)):
+        mine = [one for one in secrets if one.kind.startswith(GIVEN) is not is_known]
+        right = sum(overlap((one.start, one.end), ours[one.document]) for one in mine)
+        odd = sum(has_known_form(texts[number][slice(*span)]) is is_known for number, span in wrong)
+        print_row(name, len(mine), right, f"{right / max(right + odd, 1):.3f}", f"{right / max(len(mine), 1):.3f}")
+
+
+def has_known_form(key: str) -> bool:
+    return key.startswith((*(prefix for prefix, *_ in FORMS), "eyJ", "-----BEGIN"))
+
+
+def secrets_in(texts: list[str]) -> list[list[Span]]:
+    found = load("pii").tag(make_batch(texts))["secret"].to_pylist()
+    return [[(span["start"], span["end"]) for span in spans] for spans in found]
+
+
+def print_planted(head: str, texts: list[str], kinds: dict[str, list[Planted]], ours: list[list[Span]]) -> None:
+    """Of each kind how many were planted, found, and found with these bounds; of secrets what was missed."""
+    print()
+    print_header(f"planted: {head}", "planted", "found", "exact bounds")
+    shown: list[str] = []
+    for kind, planted in kinds.items():
+        held = [overlap((one.start, one.end), ours[one.document]) for one in planted]
+        exact = sum((one.start, one.end) in ours[one.document] for one in planted)
+        print_row(kind, len(planted), sum(held), exact)
+        odd = [one for one, is_held in zip(planted, held, strict=True) if is_held == (kind in LOOKALIKES)]
+        name = "wrong" if kind in LOOKALIKES else "missed"
+        shown += [
+            f"{name} {kind}: {texts[one.document][max(0, one.start - 30) : one.end + 10][:150]!r}"
+            for one in odd[:SHOWN]
+        ]
+    print(*shown, sep="\n")
+
+
+def print_found(documents: list[str]) -> None:
+    """What is found in code as it is, to be judged by eye."""
+    found = [(text, span) for text, spans in zip(documents, secrets_in(documents), strict=True) for span in spans]
+    size, lines = sum(len(text.encode()) for text in documents), sum(text.count("\n") + 1 for text in documents)
+    rates = f"{len(found) / size * GB:,.0f} per GB, {len(found) / lines * 1e6:.1f} per million lines"
+    print(f"\n{CODE} as it is: {size / 1e6:.1f} MB, {lines:,} lines, {len(found)} secrets found: {rates}")
+    for text, (start, end) in found:
+        print(f"found: {text[max(0, start - 60) : end + 10]!r}")
+
+
 def print_sources(folder: Path) -> None:
     """Spans per GB of text of every source, and speed of the tagger alone."""
     tagger = load("pii")
@@ -142,6 +219,7 @@ def print_source(name: str, figures: list[float]) -> None:
 def main() -> None:
     for path in sorted((corpus() / "pii").glob("*.jsonl.gz")):
         print_quality([json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()])
+    print_secrets(corpus() / "corpus" / CODE / "documents")
     print_sources(corpus() / "corpus")
 
 

@@ -89,6 +89,9 @@ def recipes() -> str:
     for path in sorted((ROOT / "configs" / "rules").glob("*.yaml")):
         recipe = read_yaml(path)
         pages.append(f"## {path.stem}\n\n{recipe['title']}. Source: {recipe['source']}\n")
+        if "table" in recipe:
+            table = f"configs/thresholds/{recipe['table']}.yaml"
+            pages.append(f"What stands in braces is a column of `{table}`, in the row `{recipe['by']}`.\n")
         rows = ["| rule | keeps | source |", "|---|---|---|"]
         rows += [
             f"| `{name}` | `{_cell(rule['keep'])}` | {_cell(rule['source'])} |"

@@ -98,7 +98,8 @@ class _Run:
                 return self._summary(removed=0, to_do=len(self._jobs(pending)))
             earlier = self.stage.phases[: self.stage.phases.index(pending)]
             for phase in earlier:
-                self._run_phase(phase, self._lost_scratch(phase))
+                if not self._run_phase(phase, self._lost_scratch(phase)):
+                    return self._summary(removed=0, to_do=to_do)
             for phase in self.stage.phases[len(earlier) :]:
                 self.tasks[phase] = self.stage.plan(phase, self.records)
                 if not self._run_phase(phase, self._jobs(phase, rebuild=True)):
@@ -153,7 +154,7 @@ class _Run:
 
     def _run_phase(self, phase: str, jobs: list[Job]) -> bool:
         """Do the jobs of a phase; False when another part of the run has to finish it."""
-        mine = jobs if self.options.part is None else jobs[self.options.part[0] :: self.options.part[1]]
+        mine = self._my_share(phase, jobs)
         if mine:
             self._prepare(mine)
         self.on_event(PhaseStarted(phase, len(self.tasks[phase]), len(mine)))
@@ -175,6 +176,14 @@ class _Run:
         self.records[phase] = [record for task in self.tasks[phase] for record in _records(task)]
         self._check_bad(phase)
         return True
+
+    def _my_share(self, phase: str, jobs: list[Job]) -> list[Job]:
+        """By the task's place among all, not among those left: parts need not start at the same time."""
+        if self.options.part is None:
+            return jobs
+        first, count = self.options.part
+        names = {task.name for task in self.tasks[phase][first::count]}
+        return [job for job in jobs if job.task.name in names]
 
     def _prepare(self, jobs: list[Job]) -> None:
         storage.make_folder(self.stage.home)

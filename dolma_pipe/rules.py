@@ -45,6 +45,10 @@ _REFUSED = {
 _IMPURE = frozenset(("current_localtime", "current_localtimestamp", "current_setting", "getvariable"))
 
 
+LONGEST_SHOWN = 200
+"""Characters of an expression that a message shows."""
+
+
 class Expression(msgspec.Struct, frozen=True):
     """A named scalar expression; `file` is where it was written, `type` what it must yield. A rule yields BOOLEAN; what
     is to be VARCHAR may be anything and is cast."""
@@ -55,7 +59,8 @@ class Expression(msgspec.Struct, frozen=True):
     type: Literal["BOOLEAN", "DOUBLE", "VARCHAR"] = "BOOLEAN"
 
     def __str__(self) -> str:
-        return f"{self.file}: rule {self.name!r} ({self.sql.strip()})"
+        sql = self.sql.strip()
+        return f"{self.file}: rule {self.name!r} ({sql if len(sql) <= LONGEST_SHOWN else sql[:LONGEST_SHOWN] + ' ...'})"
 
 
 def named(name: str, sql: Plain, file: str) -> Expression:

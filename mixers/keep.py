@@ -7,6 +7,7 @@
         recipe: gopher
         override: {word_count: "gopher.word_count BETWEEN 20 AND 100000"}
         without: [stop_words]
+    - keep: {recipe: ccnet_head, table: cuts.yaml}     a recipe with a table by language, and another table
 
 Every rule is evaluated for every document, wherever it stands among the steps; the reasons a document is dropped for
 are all rules that failed. A rule that is overridden keeps its name (`gopher.word_count`); one that is left out needs
@@ -27,11 +28,13 @@ from dolma_pipe.types import Plain
 
 
 class ChangedRecipe(Config, frozen=True):
-    """A recipe by name or file; `override` has other SQL for rules of it, `without` names those that go."""
+    """A recipe by name or file; `override` has other SQL for rules of it, `without` names those that go. `table` is
+    a file to use in the place of the recipe's own table, relative to the mix."""
 
     recipe: str
     override: dict[str, Plain] = {}
     without: list[str] = []
+    table: str | None = None
 
 
 class Keep(Step):
@@ -43,9 +46,10 @@ class Keep(Step):
         if "recipe" not in self.value:
             return [named(name, sql, self.file) for name, sql in self.value.items()]
         found = settings(self, ChangedRecipe)
-        if not (found.override or found.without):
+        if not (found.override or found.without or found.table):
             raise ConfigError(f"{self.where}: nothing is overridden or left out; write  keep: {found.recipe}")
-        return read_recipe(self._path(found.recipe), found.override, found.without, self.file)
+        table = self.beside(found.table) if found.table is not None else None
+        return read_recipe(self._path(found.recipe), found.override, found.without, self.file, table)
 
     def _path(self, recipe: str) -> str | Path:
         is_file = "/" in recipe or recipe.endswith((".yaml", ".yml"))

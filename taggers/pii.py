@@ -70,9 +70,11 @@ FIELDS: dict[str, Field] = {
     ),
     "secret": spans(
         "Keys and tokens: the documented prefixes of two dozen services (AKIA, ghp_, xoxb-, sk-, AIza ...), JSON web "
-        "tokens, armoured private keys with all their lines, and 16 to 256 characters with the entropy of random ones "
-        "(3.5 bits each, hexadecimal 3.0) that are assigned to a name such as `api_key`, `secret`, `token`, `passwd` "
-        f"or stand behind `Bearer`; {SPAN}"
+        "tokens, paths of Slack's webhooks, armoured private keys with all their lines, and 16 to 256 characters with "
+        "the entropy of random ones (3.5 bits each, hexadecimal and UUIDs 3.0), which are no words behind one another, "
+        "that are assigned or handed to a name such as `api_key`, `secret`, `token`, `passwd` (a UUID: not to a mere "
+        "`token`; none to `nextToken`, `token_hash`, `public_...` and the like) or stand behind `Bearer`; nothing that "
+        f"holds `example`; {SPAN}"
     ),
     "count": count("Spans of all kinds together; 0 for an empty document"),
 }
@@ -102,7 +104,7 @@ class Pii(Tagger):
     quad, need white space in front of a phone number and behind an e-mail address, and their spans include it.
     """
 
-    version = 2
+    version = 3
     fields = FIELDS
     model_hash = f"phonenumbers-{metadata.version('phonenumbers')}"
 

@@ -5,11 +5,12 @@ Only the vocabulary is shared with the kernels: words around numbers, prefixes o
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections import Counter
 
-from dolma_pipe.kernels import cues, email, phone, pii, secrets
+from dolma_pipe.kernels import assignments, cues, email, phone, pii, secrets
 
 SEPARATOR = rb"(?:[ .-]|\xc2\xa0|\xe2\x80[\x90-\x93\xaf])"
 OPENS = rb"(?<![\w#$%+@])(?<!\w[./-])(?<!\.\.)(?<!--)(?<!//)"
@@ -362,8 +363,17 @@ ALPHABETS = {
 }  # fmt: skip
 WEB_TOKEN = regex(rb"(?:eyJ[A-Za-z0-9_-]{7,}\.){2}[A-Za-z0-9_-]*")
 KEY_NAME = rb"(?:[A-Z ]{0,29}PRIVATE KEY|[A-Z ]{0,23}PRIVATE KEY BLOCK)-----"
-TELLING = re.compile(b"|".join(rb"[-_.]*".join(map(b"%c".__mod__, name.encode())) for name in secrets.NAMES), re.I)
-PUBLIC = re.compile(rb"[-_.]*".join(map(b"%c".__mod__, b"public")), re.I)
+
+
+def spelled(names: tuple[str, ...]) -> re.Pattern[bytes]:
+    """Any of the names, in any case, perhaps with separators between its letters."""
+    return re.compile(b"|".join(rb"[-_.]*".join(map(b"%c".__mod__, name.encode())) for name in names), re.I)
+
+
+TELLING, STRONG, HARMLESS = map(spelled, (assignments.NAMES, assignments.NAMES[1:], assignments.HARMLESS))
+UUID = re.compile(rb"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+NAME = regex(rb"[A-Za-z0-9_.-]{0,40}\Z")
+HOOK = regex(rb"hooks\.slack\.com/services/\Z")
 
 
 def entropy(text: bytes) -> float:
@@ -373,6 +383,19 @@ def entropy(text: bytes) -> float:
 def is_random(text: bytes) -> bool:
     kinds = "".join("a" if chr(byte).isalpha() else "1" for byte in text if chr(byte).isalnum())
     return kinds.count("a1") + kinds.count("1a") >= 3
+
+
+def is_varied(text: bytes) -> bool:
+    kinds = "".join("1" if c.isdigit() else "a" if c.islower() else "A" for c in text.decode() if c.isalnum())
+    return sum(one != other for one, other in itertools.pairwise(kinds)) >= 5
+
+
+def is_name(text: bytes) -> bool:
+    parts = re.split(rb"[-_/]", text)
+    mixed = re.search(rb"[a-z]", text) is not None and re.search(rb"[A-Z]", text) is not None
+    if len(parts) > 1 and max(map(len, parts)) < (8 if mixed else 16):
+        return True
+    return mixed and len(re.findall(rb"[a-z](?=[a-z])", text)) * 20 >= 9 * (len(text) - 1)
 
 
 def known_end(data: bytes, start: int) -> int:
@@ -387,12 +410,13 @@ def known_end(data: bytes, start: int) -> int:
             and least <= len(text[0]) <= most
             and not regex(rb"\w").match(data, text.end())
             and entropy(text[0]) >= 2.5
+            and b"example" not in text[0].lower()
         ):
-            return text.end() if alphabet != secrets.WORDS or is_random(text[0]) else -1
+            return text.end() if alphabet != secrets.WORDS or is_varied(text[0]) else -1
     return -1
 
 
-def is_assigned(data: bytes, start: int, end: int) -> bool:
+def is_assigned(data: bytes, start: int, end: int, weak: bool) -> bool:
     before, quote = data[:start], data[start - 1 : start] if start else b""
     if quote in (b'"', b"'", b"`"):
         escaped = before.endswith(b"\\" + quote) and data[end : end + 1] == b"\\"
@@ -401,18 +425,37 @@ def is_assigned(data: bytes, start: int, end: int) -> bool:
         before = before[: -1 - escaped]
     elif not regex(rb"\Z|[ \t\r\n;,&)}\]'\"`#<\\|]").match(data, end):
         return False
-    value = len(before)
+    value, quoted = len(before), quote in (b'"', b"'", b"`")
+    if not quoted and before.endswith(b">") and data[end : end + 1] == b"<":
+        return tells(before[:-1], b">", weak)
     before = re.sub(rb"[ \t]{0,4}\Z", b"", before)
     before = before.removesuffix(b">")
-    if not before.endswith((b"=", b":")):
-        return len(before) < value and re.search(rb"(?i)(?<!\w)bearer\Z", before) is not None
-    before = before[:-1].removesuffix(b":")
+    if quoted and re.search(rb"\(\Z|\((['\"`])[A-Za-z0-9_.-]{0,40}\1,\Z", before):
+        before = before[:-1]
+    elif not before.endswith((b"=", b":")):
+        apart = len(before) < value
+        is_bearer = re.search(rb"(?i)(?<!\w)bearer\Z", before) is not None
+        return apart and (is_bearer or (NAME.search(before)[0].startswith(b"-") and tells(before, b"", weak)))
+    else:
+        before = before[:-1].removesuffix(b":")
     before = before[: len(before) - len(re.search(rb"[ \t\"'\])\\]{0,6}\Z", before)[0])]
-    name = re.search(rb"[A-Za-z0-9_.-]{0,40}\Z", before)[0]
-    return TELLING.search(name) is not None and PUBLIC.search(name) is None
+    if real := re.search(rb"(?i)[ \t\r\n\"']{1,40}value\Z", before):
+        return tells(before[: real.start()], b"", weak)
+    return tells(before, data[len(before) : len(before) + 1], weak)
+
+
+def tells(before: bytes, behind: bytes, weak: bool) -> bool:
+    """`behind` is the byte behind the name."""
+    name = NAME.search(before)[0]
+    if behind == b":" and before[: len(before) - len(name)].endswith(b":"):
+        return False
+    return (STRONG if weak else TELLING).search(name) is not None and HARMLESS.search(name) is None
 
 
 def secret_in(data: bytes, floor: int, first: int, last: int) -> tuple[int, int]:
+    path = first + len(b"com/services/")
+    if 16 <= last - path <= 256 - 13 and HOOK.search(data[:path]) and entropy(data[path:last]) >= 3.5:
+        return path, last
     for part in re.finditer(rb"[^+/]{16,}", data[first:last]):
         at = first + part.start()
         short = re.search(rb"(?<!\w)[A-Za-z0-9]{1,5}\.\Z", data[floor:at])
@@ -423,10 +466,12 @@ def secret_in(data: bytes, floor: int, first: int, last: int) -> tuple[int, int]
             return at, end
     end = last + len(re.match(rb"={0,2}", data[last:])[0])
     text = data[first:last]
-    least = 3.0 if re.fullmatch(rb"[0-9A-Fa-f]+", text) else 3.5
-    if end - first <= 256 and is_random(text) and is_assigned(data, first, end) and entropy(text) >= least:
-        return first, end
-    return -1, -1
+    weak = UUID.fullmatch(text) is not None
+    least = 3.0 if weak or re.fullmatch(rb"[0-9A-Fa-f]+", text) else 3.5
+    if end - first > 256 or not is_random(text) or not is_assigned(data, first, end, weak):
+        return -1, -1
+    odd = (is_name(text) and not weak) or b"example" in text.lower()
+    return (-1, -1) if odd or entropy(text) < least else (first, end)
 
 
 def armour_end(data: bytes, header: int) -> int:

@@ -147,6 +147,12 @@ def test_parts_share_the_work_and_a_last_run_finishes(place: Place) -> None:
     assert place.result == "ONE TWO THREE "
 
 
+def test_a_part_does_the_same_tasks_whenever_it_starts(place: Place) -> None:
+    assert place.run(Options(part=(1, 2))) == ["upper b"]
+    assert place.run(Options(part=(0, 2))) == ["join all", "upper a", "upper c"]
+    assert place.run(Options(part=(1, 2))) == []
+
+
 @pytest.mark.parametrize("workers", [2, 5])
 def test_any_number_of_workers_gives_the_same_files_and_records(tmp_path: Path, workers: int) -> None:
     files = {f"f{i:02}": f"text {i} " for i in range(12)}

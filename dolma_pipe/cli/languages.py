@@ -76,6 +76,41 @@ def thresholds(
         typer.echo(f"{to}: {len(found.documents)} languages; in a mix, write `keep: {_as_file(to)}`")
 
 
+@app.command()
+def cuts(
+    datasets: Datasets,
+    to: Annotated[str, typer.Option(help="The YAML to write; `keep: {recipe: ccnet_head, table: FILE}` reads it.")],
+    field: Annotated[str, typer.Option(help="What to cut.")] = "perplexity.perplexity",
+    by: Annotated[str, typer.Option(help="Whose value names the language.")] = "perplexity.language",
+    at: Annotated[str, typer.Option(help="Columns, and the share of documents below each.")] = "p30=0.3,p60=0.6",
+    min_documents: Annotated[int, typer.Option(help="Languages with fewer documents get no cuts.")] = 100,
+    attributes: Annotated[str | None, typer.Option(help="Where attributes are (default: DATASET/attributes).")] = None,
+    json: options.Json = False,
+) -> None:
+    """Find where each language's documents are cut into buckets, as CCNet cuts them; a table comes out."""
+    from dolma_pipe.report.thresholds import cut
+
+    found = cut(field, by, _shares(at), datasets, min_documents, attributes)
+    _write(to, found, None)
+    if json:
+        _print_json(found)
+    else:
+        for name, values in found.rows.items():
+            typer.echo(f"{name:<12} " + ", ".join(f"{column} {value:g}" for column, value in values.items()))
+        typer.echo(f"{to}: {len(found.rows)} languages; in a mix, write `keep: {{recipe: ccnet_head, table: {to}}}`")
+
+
+def _shares(at: str) -> dict[str, float]:
+    """`p30=0.3,p60=0.6` as numbers by name."""
+    from dolma_pipe.errors import ConfigError
+
+    try:
+        pairs = [pair.split("=") for pair in at.split(",")]
+        return {name.strip(): float(share) for name, share in pairs}
+    except ValueError as error:
+        raise ConfigError(f"--at {at!r}: expected NAME=SHARE,..., as in p30=0.3,p60=0.6") from error
+
+
 @app.command("import")
 def import_(
     folder: Annotated[str, typer.Argument(help="FineWeb-2's configs/, as its repository has them: CODE.yml.")],

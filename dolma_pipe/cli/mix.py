@@ -38,6 +38,7 @@ def command(
             metavar="ATTRIBUTE=FROM:TO:STEP", help="Say what would stay over a threshold, as in langid.en=0.1:0.9:0.1."
         ),
     ] = None,
+    limit: options.Limit = None,
     *,
     execution: options.Execution,
 ) -> None:
@@ -52,9 +53,9 @@ def command(
     if plan or sweep is not None:
         if execution._replace(json=False) != options.Execution() or locked is not None or keep_rejected:
             raise ConfigError("mix: --plan and --sweep run nothing: of the options of a run, only --json")
-        _predict(load(config, MixConfig, settings, to=to), config, sweep, execution.json)
+        _predict(load(config, MixConfig, settings, to=to, limit=limit), config, sweep, execution.json)
         return
-    stage = Mix(load(config, MixConfig, settings, to=to, keep_rejected=keep_rejected or None), config)
+    stage = Mix(load(config, MixConfig, settings, to=to, limit=limit, keep_rejected=keep_rejected or None), config)
     lock = _checked(stage, locked) if locked is not None else None
     summary = options.execute(stage, execution)
     if execution.dry_run or execution.part is not None:
@@ -62,6 +63,8 @@ def command(
     if lock is not None:
         _check_result(stage.home, lock, str(locked))
     if not execution.json:
+        if stage.config.limit is not None:
+            typer.echo(f"a trial: of every shard only the first {stage.config.limit:,} documents (--limit)")
         _print_funnel(summary.home)
         if stage.config.keep_rejected:
             _print_rejected(summary.home)

@@ -12,8 +12,10 @@ import numpy as np
 
 from dolma_pipe.kernels import kernel, piece
 from dolma_pipe.kernels.armour import next_private_key
-from dolma_pipe.kernels.ascii import DIGIT, HEX, LETTER, WORD, table
+from dolma_pipe.kernels.ascii import DIGIT, LETTER, WORD, table
+from dolma_pipe.kernels.assignments import is_assigned
 from dolma_pipe.kernels.masks import WIDTH, below, equal, first, last, most
+from dolma_pipe.kernels.randomness import entropy, is_example, is_hexadecimal, is_name, is_random, is_uuid, is_varied
 
 Found = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -31,7 +33,8 @@ FORMS: tuple[tuple[str, int, int, int], ...] = (
     ("AIza", WORDS, 35, 35), ("ya29.", WORDS, 20, 400), ("GOCSPX-", WORDS, 20, 60),  # Google
     ("ghp_", ALPHANUMERIC, 36, 251), ("gho_", ALPHANUMERIC, 36, 251), ("ghu_", ALPHANUMERIC, 36, 251),  # GitHub
     ("ghs_", ALPHANUMERIC, 36, 251), ("ghr_", ALPHANUMERIC, 36, 251), ("github_pat_", WORDS, 36, 251),
-    ("glpat-", WORDS, 20, 64), ("npm_", ALPHANUMERIC, 36, 36), ("pypi-", WORDS, 85, 400),
+    ("glpat-", WORDS, 20, 64), ("gldt-", WORDS, 20, 64), ("glrt-", WORDS, 20, 64), ("glptt-", WORDS, 20, 64),  # GitLab
+    ("glcbt-", WORDS, 20, 64), ("glsoat-", WORDS, 20, 64), ("npm_", ALPHANUMERIC, 36, 36), ("pypi-", WORDS, 85, 400),
     ("xoxb-", WORDS, 20, 251), ("xoxp-", WORDS, 20, 251), ("xoxa-", WORDS, 20, 251),  # Slack
     ("xoxr-", WORDS, 20, 251), ("xoxs-", WORDS, 20, 251), ("xapp-", WORDS, 20, 251),
     ("sk-", WORDS, 20, 251), ("hf_", ALPHANUMERIC, 30, 64),  # OpenAI and others, Hugging Face
@@ -53,28 +56,13 @@ _SIZES = np.array([len(prefix) for prefix, *_ in FORMS])
 _ALPHABETS = np.array([alphabet for _, alphabet, _, _ in FORMS])
 _LEAST, _GREATEST = np.array([least for *_, least, _ in FORMS]), np.array([greatest for *_, greatest in FORMS])
 
-NAMES = ("secret", "token", "passw", "pwd", "apikey", "accesskey", "authkey", "credential", "privatekey", "signingkey")
-_NAME_BYTES = np.zeros((len(NAMES), 10), np.uint8)
-for _name, _letters in enumerate(NAMES):
-    _NAME_BYTES[_name, : len(_letters)] = list(_letters.encode())
-"""What the name of a secret contains, small letters, without separators."""
-_PUBLIC = np.frombuffer(b"public", np.uint8).copy()
-_BEARER = np.int64(int.from_bytes(b"bearer", "big"))
-
 _TOKEN = table(string.ascii_letters + string.digits + "_-+/")
-_NAME = table(string.ascii_letters + string.digits + "_-.")
-_SHORTEST, _LONGEST, _LONGEST_NAME = 16, 256, 40
-_OPENS_VALUE = table("\"'`")
-_BETWEEN_NAME = table(" \t\"'])")
-_ENDS_VALUE = table(" \t\r\n;,&)}]'\"`#<\\|")
-
+_SHORTEST, _LONGEST = 16, 256
 _KNOWN_ENTROPY, _HEX_ENTROPY, _ENTROPY = 2.5, 3.0, 3.5
 """Least Shannon entropy in bits per character: behind a known prefix; assigned and hexadecimal; assigned otherwise."""
-_SWITCHES = 3
-"""How often random characters go from letters to digits and back, at least: words with a number behind do it once."""
-_UNIT = 1 << 16
-_N_LOG_N = np.array([round(n * np.log2(max(n, 1)) * _UNIT) for n in range(_LONGEST * 2)], np.int64)
-"""n log2 n in fixed point, so that no machine rounds a sum in another way."""
+
+_HOOK_HOST, _HOOK = (np.frombuffer(text, np.uint8).copy() for text in (b"hooks.slack.", b"com/services/"))
+"""What stands before the path of a webhook of Slack; a dot ends a run."""
 
 
 @kernel
@@ -165,6 +153,8 @@ def _secret_in(
     data: np.ndarray, low: int, floor: int, high: int, first: int, last: int, counts: np.ndarray
 ) -> tuple[int, int]:
     """(start, end) of the first secret that begins in the run `first:last`, or (-1, -1)."""
+    if _is_hook(data, low, first, last) and entropy(data, first + len(_HOOK), last, counts) >= _ENTROPY:
+        return first + len(_HOOK), last
     at = first
     while at < last:
         end = at
@@ -183,10 +173,28 @@ def _secret_in(
     end = last
     while end < high and end - last < 2 and data[end] == 0x3D:  # =
         end += 1
-    if end - first > _LONGEST or not (_is_random(data, first, last) and _is_assigned(data, low, high, first, end)):
+    if end - first > _LONGEST or not is_random(data, first, last):
         return -1, -1
-    least = _HEX_ENTROPY if _is_hexadecimal(data, first, last) else _ENTROPY
-    return (first, end) if _entropy(data, first, last, counts) >= least else (-1, -1)
+    weak = is_uuid(data, first, last)
+    if not is_assigned(data, low, high, first, end, weak) or (is_name(data, first, last) and not weak):
+        return -1, -1
+    least = _HEX_ENTROPY if weak or is_hexadecimal(data, first, last) else _ENTROPY
+    if is_example(data, first, last) or entropy(data, first, last, counts) < least:
+        return -1, -1
+    return first, end
+
+
+@piece
+def _is_hook(data: np.ndarray, low: int, first: int, last: int) -> bool:
+    """Is the run `first:last` the end of a webhook of Slack, whose path is the secret?"""
+    if first - low < len(_HOOK_HOST) or last - first < len(_HOOK) + _SHORTEST or last - first > _LONGEST:
+        return False
+    same = True
+    for i in range(len(_HOOK)):
+        same &= data[first + i] == _HOOK[i]
+    for i in range(len(_HOOK_HOST)):
+        same &= data[first - len(_HOOK_HOST) + i] == _HOOK_HOST[i]
+    return same
 
 
 @piece
@@ -218,8 +226,8 @@ def _known_end(data: np.ndarray, high: int, start: int, counts: np.ndarray) -> i
             while end < high and end - body <= _GREATEST[form] and _CLASS[data[end]] & _ALPHABETS[form]:
                 end += 1
         fits = end - body >= _LEAST[form] and end - body <= _GREATEST[form] and (end == high or not WORD[data[end]])
-        if fits and _entropy(data, body, end, counts) >= _KNOWN_ENTROPY:
-            return end if _ALPHABETS[form] != WORDS or _is_random(data, body, end) else -1
+        if fits and entropy(data, body, end, counts) >= _KNOWN_ENTROPY and not is_example(data, body, end):
+            return end if _ALPHABETS[form] != WORDS or is_varied(data, body, end) else -1
     return -1
 
 
@@ -239,102 +247,3 @@ def _web_token_end(data: np.ndarray, high: int, start: int) -> int:
             return -1
         at += 1
     return -1
-
-
-@piece
-def _is_assigned(data: np.ndarray, low: int, high: int, start: int, end: int) -> bool:
-    """Is the value `start:end`, in quotes or not, assigned to a name that tells of a secret, or behind `Bearer`?"""
-    quoted = start > low and _OPENS_VALUE[data[start - 1]]
-    escaped = quoted and start - 2 >= low and data[start - 2] == 0x5C and end < high and data[end] == 0x5C  # \"
-    if quoted:
-        if end + escaped >= high or data[end + escaped] != data[start - 1]:
-            return False
-    elif end < high and not _ENDS_VALUE[data[end]]:
-        return False
-    at = start - quoted - escaped
-    before = at
-    while at > low and before - at < 4 and (data[at - 1] == 0x20 or data[at - 1] == 0x09):
-        at -= 1
-    if at == low:
-        return False
-    if data[at - 1] == 0x3E:  # =>
-        at -= 1
-    if at > low and (data[at - 1] == 0x3D or data[at - 1] == 0x3A):  # = :
-        at -= 1
-        at -= at > low and data[at - 1] == 0x3A  # :=
-    else:
-        return at < before and _is_bearer(data, low, at)
-    after = at
-    while at > low and after - at < 6 and (_BETWEEN_NAME[data[at - 1]] or data[at - 1] == 0x5C):
-        at -= 1
-    return _tells(data, low, at)
-
-
-@piece
-def _is_bearer(data: np.ndarray, low: int, end: int) -> bool:
-    """The authentication scheme of RFC 6750."""
-    if end - low < 6:
-        return False
-    packed = np.int64(0)
-    for at in range(end - 6, end):
-        packed = packed << 8 | np.int64(data[at] | 0x20)
-    return packed == _BEARER and (end - 6 == low or not WORD[data[end - 7]])
-
-
-@piece
-def _tells(data: np.ndarray, low: int, end: int) -> bool:
-    """Does the name that ends at `end` contain one of `NAMES`, and not `public`?"""
-    start = end
-    while start > low and end - start < _LONGEST_NAME and _NAME[data[start - 1]]:
-        start -= 1
-    found = False
-    for at in range(start, end):
-        if _spells(data, at, end, _PUBLIC):
-            return False
-        for name in range(len(_NAME_BYTES)):
-            found |= _spells(data, at, end, _NAME_BYTES[name])
-    return found
-
-
-@piece
-def _spells(data: np.ndarray, at: int, end: int, letters: np.ndarray) -> bool:
-    """Do the letters (small, zeros behind them) stand at `at`, in any case, perhaps with separators between?"""
-    i = 0
-    while i < len(letters) and letters[i] > 0 and at < end:
-        if data[at] | 0x20 == letters[i]:
-            i += 1
-        elif i == 0 or LETTER[data[at]] or DIGIT[data[at]]:
-            return False
-        at += 1
-    return i == len(letters) or letters[i] == 0
-
-
-@piece
-def _is_random(data: np.ndarray, start: int, end: int) -> bool:
-    """Letters and digits that take turns, as they do in no identifier."""
-    switches, before = 0, 0
-    for at in range(start, end):
-        kind = 1 if LETTER[data[at]] else 2 if DIGIT[data[at]] else 0
-        switches += kind > 0 and before > 0 and kind != before
-        before = kind if kind > 0 else before
-    return switches >= _SWITCHES
-
-
-@piece
-def _is_hexadecimal(data: np.ndarray, start: int, end: int) -> bool:
-    at = start
-    while at < end and HEX[data[at]]:
-        at += 1
-    return at == end
-
-
-@piece
-def _entropy(data: np.ndarray, start: int, end: int, counts: np.ndarray) -> float:
-    """Shannon entropy in bits per byte; `counts` are zeros, and are so again afterwards."""
-    for at in range(start, end):
-        counts[data[at]] += 1
-    total = _N_LOG_N[end - start]
-    for at in range(start, end):
-        total -= _N_LOG_N[counts[data[at]]]
-        counts[data[at]] = 0
-    return total / ((end - start) * _UNIT)

@@ -124,8 +124,11 @@ def _summary(facts: Facts, lock: Mapping[str, Any] | None) -> str:
         return f"{read:,} documents of {len(first)} sources, as they were measured: nothing was removed."
     tokens = sum(amount.get("tokens", 0) for amount in last.values())
     tokenised = f", {tokens:,} tokens in shards" if facts["stages"][-1]["key"] == "shards" else ""
+    limit = lock["configuration"].get("limit")
+    trial = f"A trial of the first {limit:,} documents of every shard (`limit`), not the whole mix.\n" if limit else ""
     return (
         f"{_written(facts, lock):,} documents for the training of language models, chosen from {read:,}{tokenised}.\n"
+        f"{trial}"
         "Made by dolma_pipe; `report.html` beside this file shows the same in more detail."
     )
 

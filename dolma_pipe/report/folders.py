@@ -80,7 +80,8 @@ def sources_of(mix: str, lock: Mapping[str, Any], given: Mapping[str, str]) -> d
         dataset = its.get("dataset", "")
         there = dataset and storage.exists(storage.join(dataset, "documents"))
         root = its.get("attributes") or storage.join(dataset, "attributes")
-        found[name] = _tagged(name, dataset, root, source["inputs"]) if there else None
+        limit = lock["configuration"].get("limit")
+        found[name] = _tagged(name, dataset, root, source["inputs"])._replace(limit=limit) if there else None
     return found
 
 

@@ -31,12 +31,16 @@ DRAWN = np.dtype([("draw", "<u8"), ("shard", "<i8"), ("row", "<i8")])
 
 
 class Tagged(NamedTuple):
-    """A source to draw from: shards, the folder of their attributes, and what a mix says the shards' hashes are."""
+    """A source to draw from: shards, the folder of their attributes, and what a mix says the shards' hashes are.
+
+    `limit` are the documents of each shard that a limited mix has read.
+    """
 
     name: str
     shards: Sequence[Shard]
     attributes: str
     hashes: dict[str, str]
+    limit: int | None = None
 
 
 class Sample(NamedTuple):
@@ -137,7 +141,7 @@ def _drawn(source: Tagged, sets: Sequence[str], count: int, seed: int) -> Array:
     """`DRAWN` of the sample, by shard and row."""
     best = np.empty(0, DRAWN)
     for number, shard in enumerate(source.shards):
-        ids = _ids(source, sets, shard)
+        ids = _ids(source, sets, shard)[: source.limit]
         more = np.empty(len(ids), DRAWN)
         more["draw"] = draws(seed, "report", source.name, ids)
         more["shard"], more["row"] = number, np.arange(len(ids))
@@ -172,7 +176,7 @@ class _Part:
 
     def read(self) -> list[str]:
         """The texts, cut to `TEXT_LIMIT`."""
-        reader = DocumentReader(self.shard, ("id", "text", "source", "metadata"))
+        reader = DocumentReader(self.shard, ("id", "text", "source", "metadata"), limit=self.source.limit)
         texts: list[str] = []
         ids, sources, licenses = ([pa.array([], pa.string())] for _ in range(3))
         sizes, characters = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
@@ -202,7 +206,7 @@ class _Part:
     def _check(self, reader: DocumentReader) -> None:
         for attributes in self.readers.values():
             attributes.finish(reader.hash, reader.bad_rows)
-        if self.source.hashes.get(self.shard.name, reader.hash) != reader.hash:
+        if reader.hash is not None and self.source.hashes.get(self.shard.name, reader.hash) != reader.hash:
             raise DataError(f"{self.shard.path}: has changed since the mix was made; make the mix again")
 
 

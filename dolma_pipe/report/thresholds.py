@@ -19,7 +19,7 @@ from dolma_pipe import storage
 from dolma_pipe.config import Config, convert, read_yaml
 from dolma_pipe.errors import ConfigError, DataError
 from dolma_pipe.languages import Language
-from dolma_pipe.recipes import Recipe, RecipeRule
+from dolma_pipe.recipes import Recipe, RecipeRule, Table
 from dolma_pipe.report.query import query
 
 SCALE = 1_000_000
@@ -117,6 +117,29 @@ def _threshold(rule: PlanRule, name: str, row: Mapping[str, Any]) -> float:
         return rule.at_most
     outwards = math.ceil if rule.at_most is not None else math.floor  # no tighter than measured
     return outwards(round(value * 10**DECIMALS, 6)) / 10**DECIMALS
+
+
+def cut(
+    field: str, by: str, shares: Mapping[str, float], datasets: Sequence[str], min_documents: int,
+    attributes: str | None = None,
+) -> Table:  # fmt: skip
+    """The value of a field below which a share of a group's documents lies, for each share; groups with too few
+    documents, and one without a name, get no row."""
+    if min_documents < 1 or not all(0 < share < 1 for share in shares.values()):
+        raise ConfigError(f"languages: shares {shares} lie between 0 and 1, min_documents ({min_documents}) above 0")
+    columns = ", ".join(f"quantile_disc({field}, {share}) AS {_quoted(name)}" for name, share in shares.items())
+    sql = f"SELECT {by} AS row, count(*) AS documents, {columns} FROM documents WHERE {field} IS NOT NULL GROUP BY 1"
+    rows = [row for batch in query(sql, datasets, attributes) for row in pa.Table.from_batches([batch]).to_pylist()]
+    enough = sorted((row for row in rows if row["row"] and row["documents"] >= min_documents), key=lambda r: r["row"])
+    if not enough:
+        raise DataError(f"{', '.join(datasets)}: no {by} has {min_documents} documents; give more, or --min-documents")
+    listed = ", ".join(f"{name} below which {share:.0%} lie" for name, share in shares.items())
+    origin = f"{sum(row['documents'] for row in enough):,} documents of {', '.join(datasets)}"
+    return Table(
+        title=f"{field} by {by}",
+        source=f"{origin}: {listed}",
+        rows={row["row"]: {name: round(float(row[name]), DECIMALS) for name in shares} for row in enough},
+    )
 
 
 def published(plan: Plan, folder: str, languages: Sequence[str]) -> tuple[Found, dict[str, Language]]:

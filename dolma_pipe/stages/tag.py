@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import functools
 from contextlib import ExitStack
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import msgspec
+from msgspec import Meta
 
 from dolma_pipe import storage
 from dolma_pipe.attributes import AttributeWriter, attribute_path
@@ -37,7 +38,7 @@ class TagConfig(Config, frozen=True):
     attributes: str | None = None
     include: list[str] = []
     exclude: list[str] = []
-    limit: int | None = None
+    limit: Annotated[int, Meta(gt=0)] | None = None
     max_bad_fraction: float = 0.01
 
 

@@ -43,6 +43,8 @@ SECRETS = [
     "ghp_", "AKIA", "AIza", "sk-", "SG.", "ya29.", "xoxb-", "eyJ", "dop_v1_", "hf_", "glpat-", "aB3dE5gH1jK2mN4pQ7sT",
     "0123456789abcdef" * 2, "Q7X2M4Z6K3W5R2T4", "x" * 16, "eyJhbGciOiJIUzI1NiJ9", "api_key", "apiKey", "SECRET",
     "token", "public", "password", "Bearer ", "=", " = ", ": ", "=>", " := ", "'", '"', "\\", "`", "/", "+", "==", "(",
+    '"token", "', "value", "value=", ",", "<", ">", " --", "hooks.slack.com/services/T", "example", "_", "next", "hash",
+    "0f8fad5b-d9cb-469f-a165-70867728950e", "Handler", "ConfigStore", ":", "Xy", "com/services/",
     "-----BEGIN PRIVATE KEY-----\n", "-----BEGIN RSA PRIVATE KEY-----", "-----END RSA PRIVATE KEY-----", "-----", "-",
     "BEGIN PRIVATE KEY-----", "-----END CERTIFICATE-----", "MIIEpAIBAAKCAQEA7bq5c9ZpT3gS" * 2 + "\n", " " * 260, "\n",
 ]  # fmt: skip

@@ -46,6 +46,16 @@ def test_keep_changes_a_recipe_of_one_s_own(tmp_path: Path) -> None:
     assert [(rule.name, rule.sql) for rule in parts(step, f"{tmp_path}/mix.yaml")] == [("my.v2.a.b", "x.y > 2")]
 
 
+def test_keep_takes_a_recipe_with_another_table_beside_the_mix(tmp_path: Path) -> None:
+    (tmp_path / "cuts.yaml").write_text("title: t\nsource: s\nrows: {en: {p30: 7, p60: 9}}\n")
+    (rule,) = parts({"keep": {"recipe": "ccnet_head", "table": "cuts.yaml"}}, f"{tmp_path}/mix.yaml")
+    assert isinstance(rule, Expression)
+    assert rule.sql == ("coalesce(perplexity.perplexity < CASE perplexity.language WHEN 'en' THEN 7 END, false)")
+    (bundled,) = parts({"keep": "ccnet_head"})
+    assert isinstance(bundled, Expression)
+    assert "WHEN 'sv' THEN 591 END" in bundled.sql
+
+
 def test_dedup_prefers_the_first_copy_unless_told() -> None:
     assert parts({"dedup": {"by": "dedup_text"}}) == [mixer.Dedup("dedup_text")]
     (longest,) = parts({"dedup": {"by": "dedup_text", "prefer": "longest"}})

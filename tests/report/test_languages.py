@@ -17,9 +17,9 @@ from dolma_pipe.cli import app
 from dolma_pipe.config import bundled
 from dolma_pipe.errors import ConfigError, DataError
 from dolma_pipe.languages import read_language
-from dolma_pipe.recipes import read_recipe
+from dolma_pipe.recipes import read_recipe, read_table
 from dolma_pipe.report.stop_words import Choice, stop_words
-from dolma_pipe.report.thresholds import Plan, PlanRule, measure, published, read_plan, recipe
+from dolma_pipe.report.thresholds import Plan, PlanRule, cut, measure, published, read_plan, recipe
 from dolma_pipe.rules import evaluator
 
 WORDS = {"de": "der die und Haus Baum Wald", "en": "the of and house tree wood"}
@@ -208,6 +208,25 @@ def test_the_command_prints_and_writes_them_whatever_the_order_of_files(
     assert outputs[0] == outputs[1]
     assert "de                  20 documents   score >= 0.581, most <= 0.08, least >= 0.01" in outputs[0]
     assert "keep: " + str(tmp_path / "r.yaml") in outputs[0]
+
+
+def test_cuts_are_quantiles_of_each_language_in_a_table_for_a_recipe(tagged: str, tmp_path: Path) -> None:
+    to = str(tmp_path / "cuts.yaml")
+    flags = ["--field", "known.share", "--by", "known.language", "--at", "low=0.3,high=0.6", "--min-documents", "10"]
+    output = run("languages", "cuts", tagged, *flags, "--to", to)
+    assert read_table(to).rows == {name: {"low": 0.02, "high": 0.05} for name in ("de", "en")}
+    assert "de           low 0.02, high 0.05" in output
+    recipe = tmp_path / "mine.yaml"
+    rule = "{keep: 'known.share < {low}', source: s}"
+    recipe.write_text(f"title: t\nsource: s\nby: known.language\ntable: ./cuts.yaml\nrules: {{head: {rule}}}\n")
+    assert "WHEN 'de' THEN 0.02" in read_recipe(recipe)[0].sql
+    for bad in ("low", "low=x", "low=0.3=2"):
+        with pytest.raises(ConfigError, match="expected NAME=SHARE"):
+            run("languages", "cuts", tagged, "--at", bad, "--to", to)
+    with pytest.raises(DataError, match=r"no known\.language has 99 documents"):
+        cut("known.share", "known.language", {"p": 0.5}, [tagged], 99)
+    with pytest.raises(ConfigError, match="lie between 0 and 1"):
+        cut("known.share", "known.language", {"p": 1.5}, [tagged], 10)
 
 
 def test_languages_with_few_documents_have_no_thresholds(tagged: str) -> None:

@@ -15,7 +15,10 @@ from hypothesis import strategies as st
 from tiny_language_models import VOCABULARY, plain_score, write_arpa, write_pieces
 
 from dolma_pipe.batch import make_batch
+from dolma_pipe.config import bundled
 from dolma_pipe.errors import ConfigError, DataError, DependencyError
+from dolma_pipe.recipes import read_recipe
+from dolma_pipe.rules import Evaluator
 from dolma_pipe.tagger import load
 from taggers.perplexity import normalized
 
@@ -129,3 +132,73 @@ def test_the_definition_follows_the_bytes_of_both_files(tmp_path: Path) -> None:
     given = [{"model": "a"}, {"model": "b"}, {"model": "a", "tokenizer": "b"}]
     options = [{key: str(tmp_path / name) for key, name in some.items()} for some in given]
     assert len({load({"name": "perplexity", **some}).model_hash for some in options}) == 3
+
+
+ENGLISH = "The committee met on Tuesday to hear what the engineers had found under the old bridge."
+GERMAN = "Der Ausschuss traf sich am Dienstag, um zu hören, was die Ingenieure unter der alten Brücke gefunden hatten."
+FRENCH = "Le comité s'est réuni mardi pour entendre ce que les ingénieurs avaient trouvé sous le vieux pont."
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> str:
+    """Models of English and German that differ in one word."""
+    write_arpa(tmp_path / "en.arpa")
+    write_arpa(tmp_path / "de.arpa", {**VOCABULARY, "<unk>": 0.2})
+    return str(tmp_path / "{language}.arpa")
+
+
+@pytest.mark.kenlm
+def test_a_document_is_scored_by_the_model_of_its_language(models: str) -> None:
+    texts = [ENGLISH, GERMAN, FRENCH, ""]
+    rows = tag(texts, models=models, languages=["en", "de"])
+    assert [row["language"] for row in rows] == ["en", "de", "", ""]
+    for row, text, language in zip(rows[:2], texts, ("en", "de"), strict=False):
+        assert [row] == tag([text], model=models.replace("{language}", language), language=language)
+    for row in rows[2:]:
+        assert row == {"language": "", "perplexity": float("inf"), "log_score": 0, "words": 0}
+
+
+@pytest.mark.kenlm
+def test_a_language_that_is_not_sure_has_no_model(models: str) -> None:
+    [row] = tag([ENGLISH], models=models, languages=["en"], min_language_score=1.1)
+    assert row["language"] == ""
+    assert tag([ENGLISH], models=models, languages=["en"], langid={"max_characters": 10})[0]["words"] >= 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"models": "{language}.arpa"}, "languages: .* name those that there are models of"),
+        ({"models": "en.arpa", "languages": ["en"]}, r"models: 'en\.arpa' has no \{language\}"),
+        ({"models": "{language}.arpa", "languages": ["fr"]}, r"fr\.arpa: no such file"),
+        ({"models": "{language}.arpa", "languages": ["en"], "language": "en"}, "language has no effect here"),
+        ({"model": "en.arpa", "languages": ["en"]}, r"languages has no effect here; it goes with models"),
+        ({"model": "en.arpa", "min_language_score": 0.4}, "min_language_score has no effect here"),
+        ({"models": "{language}.arpa", "languages": ["en"], "langid": {"max": 1}}, "langid has no option 'max'"),
+    ],
+)
+def test_what_cannot_work_is_refused(models: str, options: dict[str, Any], message: str) -> None:
+    folder = Path(models).parent
+    given = {name: str(folder / value) if name in ("model", "models") else value for name, value in options.items()}
+    if options.get("models") == "en.arpa":
+        given["models"] = "en.arpa"
+    with pytest.raises(ConfigError, match=message):
+        load({"name": "perplexity", **given})
+
+
+@pytest.mark.parametrize(
+    ("language", "perplexity", "bucket"),
+    [
+        ("en", 339.9, "head"), ("en", 340.0, "middle"), ("en", 519.9, "middle"), ("en", 520.0, "tail"),
+        ("de", 369.9, "head"), ("de", 370.0, "middle"), ("de", 590.0, "tail"), ("my", 2500.0, "head"),
+        ("sv", 963.9, "middle"), ("", float("inf"), "all"), ("la", 10.0, "all"), (None, None, "all"),
+    ],
+)  # fmt: skip
+def test_every_document_is_in_one_bucket_of_ccnet(language: str | None, perplexity: float | None, bucket: str) -> None:
+    kind = pa.struct([("language", pa.string()), ("perplexity", pa.float64())])
+    row = None if language is None else {"language": language, "perplexity": perplexity}
+    table = pa.table({"id": ["0"], "perplexity": pa.array([row], kind)})
+    names = ("head", "middle", "tail", "all")
+    rules = [rule for name in names for rule in read_recipe(bundled(f"rules/ccnet_{name}.yaml"))]
+    found = Evaluator(rules, table.schema).evaluate(table, "test")
+    assert [name for name, held in zip(names, found, strict=True) if held[0]] == [bucket]

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.planted_secrets import LOOKALIKES, SECRETS, plant
 from dolma_pipe.batch import make_batch
 from dolma_pipe.tagger import load
 from taggers import pii
@@ -207,7 +208,7 @@ ABC = "aB3dE5gH1jK2mN4pQ7sT"
 KEYS = [
     "gh" + "p_" + ABC * 2, "github" + "_pat_" + ABC * 4, "AK" + "IA" + "Q7X2M4Z6K3W5R2T4",
     "AI" + "za" + "SyA1-b2_C3" * 3 + "d4E5f", "sk" + "-" + ABC * 2, "sk" + "-proj-" + ABC, "sk" + "_live_" + ABC,
-    "xox" + "b-123456789012-123456789012-" + ABC, "gl" + "pat-" + ABC, "np" + "m_" + ABC[:18] * 2,
+    "xox" + "b-123456789012-123456789012-" + ABC, "gl" + "pat-" + ABC, "gl" + "rt-" + ABC, "np" + "m_" + ABC[:18] * 2,
     "h" + "f_" + ABC + ABC[:14], "S" + "G." + ABC + "xy." + ABC * 2 + "abc", "ya29" + "." + ABC * 3,
     "eyJhbGciOiJIUzI1NiJ9." + "eyJzdWIiOiIxMjM0NTY3ODkwIn0." + ABC,
     "-----BEGIN RSA PRIVATE " + "KEY-----\n" + (ABC * 3 + "\n") * 4 + "-----END RSA PRIVATE " + "KEY-----",
@@ -218,7 +219,8 @@ KEYS = [
 ASSIGNED = [
     'api_key = "%s"', "SECRET_KEY='%s'", "token: %s\n", '"accessToken": "%s",', "password=%s;",
     "'client-secret' => '%s'", "Authorization: Bearer %s", "https://x.org/?auth_token=%s&a=b", "private_key := `%s`",
-    'x = {"pwd":\\"%s\\"}',
+    'x = {"pwd":\\"%s\\"}', "run --api-key %s --fast", 'client.setToken("%s")', 'os.getenv("API_KEY","%s")',
+    "<clientSecret>%s</clientSecret>", '<add key="ApiKey" value="%s" />', "- name: DB_PASSWORD\n  value: %s\n",
 ]  # fmt: skip
 NO_SECRETS = [
     "gh" + "p_" + "x" * 36, "AK" + "IA" + "X" * 16, "AK" + "IA" + "Q7X2M4Z6K3W5R2T",
@@ -229,6 +231,12 @@ NO_SECRETS = [
     "token = " + "aB3" * 100,
     "-----BEGIN PRIVATE " + "KEY-----\n...\n-----END PRIVATE " + "KEY-----",
     "-----BEGIN PUBLIC " + "KEY-----\n" + ABC * 3,
+    "AK" + "IA" + "IOSFODNN7EXAMPLE", f'secret_key = "{ABC}EXAMPLEKEY"',
+    f'"nextToken": "{ABC}"', f'tokenizer_hash = "{ABC}"', f"token_revision: {ABC}", f'secretName: "{ABC}"',
+    'ClientRequestToken = "0f8fad5b-d9cb-469f-a165-70867728950e"', "secret: prod-db-v2-us-east-1-replica-3a",
+    "token = Qwen2OmniToken2WavConfig", "Credential=mock_key/20220524/us-east-1/aws4_request",
+    f'"arn:aws:secretsmanager:us-west-2:123456789012:secret:{ABC}"', f'["token", "{ABC}"]', f"sign(token, '{ABC}')",
+    f"https://hooks.slack.com/services/{'x' * 30}", f"https://x.slack.com/services/{ABC}/{ABC}",
 ]  # fmt: skip
 
 
@@ -269,6 +277,30 @@ def test_keys_of_known_forms_are_found_wherever_they_stand(key: str) -> None:
 @pytest.mark.parametrize("value", [ABC, "0123456789abcdef" * 2, ABC + "/" + ABC + "+=="])
 def test_random_characters_that_a_telling_name_holds_are_a_secret(form: str, value: str) -> None:
     assert found([form % value]) == [{"secret": [value]}]
+
+
+def test_secrets_planted_in_code_are_found_and_what_is_like_them_is_not() -> None:
+    code = ["def f(token):\n    return token\n" * 40, "int main() {\n}\n" * 60]
+    texts, planted = plant(code, seed=5, each=5)
+    spans = load("pii").tag(make_batch(texts))["secret"].to_pylist()
+    ours = [{(span["start"], span["end"]) for span in of} for of in spans]
+    held = {kind: 0 for kind in (*SECRETS, *LOOKALIKES)}
+    for one in planted:
+        held[one.kind] += (one.start, one.end) in ours[one.document]
+    assert sum(held[kind] for kind in SECRETS) >= 0.97 * 5 * len(SECRETS)
+    assert sum(held[kind] for kind in LOOKALIKES) <= 0.03 * 5 * len(LOOKALIKES)
+    assert sum(map(len, ours)) == sum(held.values())
+
+
+def test_a_uuid_is_a_secret_where_the_name_says_more_than_token() -> None:
+    uuid = "0f8fad5b-d9cb-469f-a165-70867728950e"
+    texts = [f'client_secret = "{uuid}"', f"API_KEY={uuid}", f'token = "{uuid}"']
+    assert found(texts) == [{"secret": [uuid]}, {"secret": [uuid]}, {}]
+
+
+def test_the_path_of_a_webhook_is_a_secret() -> None:
+    path = "T7XQ2M4Z6/B3W5R2T4K6X/" + ABC
+    assert found([f"curl https://hooks.slack.com/services/{path}"]) == [{"secret": [path]}]
 
 
 @pytest.mark.parametrize("text", NO_SECRETS)

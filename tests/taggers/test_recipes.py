@@ -12,6 +12,7 @@ import pytest
 from dolma_pipe.batch import make_batch
 from dolma_pipe.config import bundled, convert, read_yaml
 from dolma_pipe.config import load as load_config
+from dolma_pipe.errors import ConfigError
 from dolma_pipe.fused import Fused
 from dolma_pipe.recipes import Recipe, read_recipe
 from dolma_pipe.rules import Evaluator, Expression, references
@@ -40,8 +41,9 @@ SETS: dict[str, str | dict[str, Plain]] = {
     "quality": {"name": "quality", "model": "toxicity", "label": "clean", "lowercase": True},  # any classifier will do
 }
 RECIPES = sorted(path.stem for path in Path(bundled("rules/gopher.yaml")).parent.glob("*.yaml"))
-ELSEWHERE = ("pile_cc", "decontamination")
-"""Recipes that judge no text by itself: one keeps by chance, one needs an index of test sets."""
+ELSEWHERE = ("pile_cc", "decontamination", "ccnet_head", "ccnet_middle", "ccnet_tail", "ccnet_all")
+"""Recipes that judge no text by itself: one keeps by chance, one needs an index of test sets, four need models of
+languages."""
 PROSE = """The committee met on Tuesday to hear what the engineers had found under the old bridge, and the answer was
 not one that anybody in the room wanted. "Two of the piers have moved," said the younger of them. Nobody spoke.
 
@@ -232,3 +234,49 @@ def test_a_bundled_tag_configuration_measures_all_that_its_recipe_judges(config:
         pa.table({"id": batch.ids, **structs}), "test"
     )
     assert [bool(np.all([kept[row] for kept in verdicts])) for row in (0, 1)] == [True, False]
+
+
+TABLE = "title: t\nsource: s\nrows:\n  en: {low: 10, high: 20.5}\n  it's: {low: 1, high: 2}\n"
+
+
+def written(folder: Path, rule: str, more: str = "by: langid.language\ntable: ./numbers.yaml\n") -> Path:
+    (folder / "numbers.yaml").write_text(TABLE)
+    path = folder / "mine.yaml"
+    path.write_text(f"title: t\nsource: s\n{more}rules:\n  a: {{keep: '{rule}', source: s}}\n")
+    return path
+
+
+def test_columns_of_a_table_are_written_out_by_language(tmp_path: Path) -> None:
+    [rule] = read_recipe(written(tmp_path, "x.y BETWEEN {low} AND {high}"))
+    low, high = "WHEN 'en' THEN 10 WHEN 'it''s' THEN 1 END", "WHEN 'en' THEN 20.5 WHEN 'it''s' THEN 2 END"
+    assert rule.sql == f"x.y BETWEEN CASE langid.language {low} AND CASE langid.language {high}"
+    [other] = read_recipe(tmp_path / "mine.yaml", override={"a": "x.y < 2 * {high}"})
+    assert other.sql == f"x.y < 2 * CASE langid.language {high}"
+    (tmp_path / "own.yaml").write_text(TABLE.replace("10", "11"))
+    assert "THEN 11" in read_recipe(tmp_path / "mine.yaml", table=tmp_path / "own.yaml")[0].sql
+
+
+@pytest.mark.parametrize(
+    ("rule", "more", "message"),
+    [
+        (
+            "x.y < {hi}",
+            "by: langid.language\ntable: ./numbers.yaml\n",
+            "no column 'hi'; it has low, high",
+        ),
+        ("x.y < {high}", "by: langid.language\n", "'table' and 'by' belong together"),
+        ("x.y < {high}", "by: langid.language\ntable: ./mine.yaml\n", "unknown key|rows|rules"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_refused(tmp_path: Path, rule: str, more: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read_recipe(written(tmp_path, rule, more))
+
+
+def test_rows_have_all_columns_and_only_a_recipe_with_a_table_takes_another(tmp_path: Path) -> None:
+    path = written(tmp_path, "x.y < {low}")
+    (tmp_path / "numbers.yaml").write_text(TABLE.replace("high: 2}", "hi: 2}"))
+    with pytest.raises(ConfigError, match="rows: it's: expected the columns low, high"):
+        read_recipe(path)
+    with pytest.raises(ConfigError, match="the recipe gopher has no table"):
+        read_recipe(bundled("rules/gopher.yaml"), table=tmp_path / "numbers.yaml")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 from dolma_pipe.config import Config
 from dolma_pipe.types import Plain
@@ -41,7 +43,10 @@ class SourceConfig(Config, frozen=True):
 
 
 class MixConfig(Config, frozen=True):
-    """All of a mix. `to` and `dataset` are relative to the working directory, recipe files to the mix file."""
+    """All of a mix. `to` and `dataset` are relative to the working directory, recipe files to the mix file.
+
+    `limit` are the documents read of each shard: rules, dedups, splits and amounts know of no others.
+    """
 
     to: str
     sources: list[SourceConfig]
@@ -49,4 +54,5 @@ class MixConfig(Config, frozen=True):
     budget: Budget | None = None
     compression: Literal["zst", "gz", "none"] = "zst"
     keep_rejected: bool = False
+    limit: Annotated[int, Meta(gt=0)] | None = None
     max_bad_fraction: float = 0.01

@@ -23,6 +23,7 @@ def configuration(config: MixConfig, sources: Sequence[Source]) -> Plain:
         "compression": config.compression,
         "keep_rejected": config.keep_rejected,
         "sources": {source.name: _source(source) for source in sources},
+        **({} if config.limit is None else {"limit": config.limit}),
     }
 
 
@@ -70,6 +71,11 @@ def _upsample(upsample: Upsample) -> Plain:
     }
 
 
+def read_limit(source: Source) -> list[Plain]:
+    """What a limited run adds to definitions."""
+    return [] if source.read_limit is None else ["limit", source.read_limit]
+
+
 def verdict(source: Source) -> Plain:
     """What shapes the verdicts of a source besides its inputs."""
     dedups = (*source.dedups, *source.repeats)
@@ -84,4 +90,5 @@ def verdict(source: Source) -> Plain:
         [source.counting.about, source.tokens_set] if source.counted else [],
         [split.by for split in source.splits],
         [expression.sql for expression in source.expressions[len(source.rules) :]],
+        *read_limit(source),
     ]

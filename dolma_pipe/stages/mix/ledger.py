@@ -96,6 +96,7 @@ class Ledger:
             self.config.compression,
             often,
             chance,
+            *definitions.read_limit(source),
         ]
 
     def _chance(self, place: Place) -> Plain:
@@ -179,7 +180,7 @@ class Ledger:
         """What each source that samples a share is to give; empty before sources were weighed."""
         if "weigh" not in done or self.config.budget is None:
             return {}
-        return targets(self.config.budget, self._samples(), self._available(done))
+        return targets(self.config.budget, self._samples(), self._available(done), self.config.limit)
 
     def _asked(self, available: Mapping[str, int]) -> dict[str, int]:
         """The sources' shares of the budget, whether they have as much or not."""

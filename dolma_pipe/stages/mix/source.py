@@ -30,6 +30,7 @@ class Source(msgspec.Struct, frozen=True):
     `judged` are the attribute fields that expressions read, `edited` those that edits read. `plain` are the document
     columns that expressions read. `stars` are the dedups by near duplicates, not all of which were compared with each
     other; `repeats` those of paragraphs, not of documents. `tokens_set` has token counts by the budget's tokenizer.
+    `read_limit` are the documents read of each shard; None for all.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Source(msgspec.Struct, frozen=True):
     limit: Limit | None = None
     counting: Counting = Counting()
     tokens_set: str | None = None
+    read_limit: int | None = None
 
     @property
     def shared(self) -> bool:

@@ -74,6 +74,7 @@ def _resolve(config: SourceConfig, mix: MixConfig, counted: Counting, where: str
         limit=limits[0] if limits else None,
         counting=counted,
         tokens_set=_tokens_set(readers, counted),
+        read_limit=mix.limit,
     )
     checks.check(source, parts, types, where)
     Evaluator(source.expressions, schema_of(source, types))

@@ -74,7 +74,8 @@ class Judge:
         if not self.source.reads_documents:
             yield from self._attribute_rows()
             return
-        self.documents = DocumentReader(self.shard, self.source.document_columns, batch_bytes=BATCH_BYTES)
+        columns, limit = self.source.document_columns, self.source.read_limit
+        self.documents = DocumentReader(self.shard, columns, limit=limit, batch_bytes=BATCH_BYTES)
         for batch in self.documents:
             yield Rows(batch.ids, {name: reader.read(batch.ids) for name, reader in self.readers.items()}, batch)
         for reader in self.readers.values():
@@ -82,9 +83,12 @@ class Judge:
 
     def _attribute_rows(self) -> Iterator[Rows]:
         first, *others = self.readers.values()
-        while (ids := first.upcoming()) is not None:
+        left = self.source.read_limit or first.rows
+        while left and (ids := first.upcoming()) is not None:
+            ids = ids[:left]
+            left -= len(ids)
             yield Rows(ids, {name: reader.read(ids) for name, reader in self.readers.items()}, None)
-        for reader in others:
+        for reader in others if self.source.read_limit is None else ():
             if reader.upcoming() is not None:
                 raise AlignmentError(
                     f"{reader.path}: more rows than {first.path} ({reader.rows} and {first.rows}); tag it again"

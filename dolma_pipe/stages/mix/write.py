@@ -65,7 +65,7 @@ class ShardMix:
         source, shard = self.source, self.place.shard
         quarantine = storage.join(self.home, "_quarantine", source.name, shard.stem + ".jsonl")
         with self.work.quarantine(quarantine) as bad, self._outputs() as outputs:
-            reader = DocumentReader(shard, lines=True, bad=bad)
+            reader = DocumentReader(shard, lines=True, limit=source.read_limit, bad=bad)
             for batch in reader:
                 self._batch(batch, outputs)
                 self.work.progress(len(batch), len(batch.data))
@@ -101,7 +101,7 @@ class ShardMix:
         try:
             verdict = self.verdicts.read(batch.ids)
         except AlignmentError as error:
-            measured = next(iter(self._measured()), self.place.shard.path)
+            measured = self._measured_file()
             raise AlignmentError(str(error).replace(self.verdicts.path, measured)) from error
         columns = [~np.asarray(verdict.field(f"rule{index}")) for index in range(len(self.source.rules))]
         return np.array(columns, np.bool_).reshape(len(columns), len(batch))
@@ -112,18 +112,24 @@ class ShardMix:
         source, shard = self.source, self.place.shard
         return {source.attribute_file(name, shard) if name else shard.path: found for name, found in known.items()}
 
+    def _measured_file(self) -> str:
+        """A file that says which documents the verdict is of."""
+        sets = self.source.verdict_fields
+        known = next((self.source.attribute_file(name, self.place.shard) for name in sets), self.place.shard.path)
+        return next(iter(self._measured()), known)
+
     def _check_rows(self, rows: Array) -> None:
         if len(rows) and rows[-1] >= len(self.fate):
             raise AlignmentError(f"{self.place.shard.path}: more documents than were measured; tag this shard again")
 
     def _check_alignment(self, reader: DocumentReader) -> None:
         if reader.rows != len(self.fate):
-            measured = next(iter(self._measured()), self.place.shard.path)
+            measured = self._measured_file()
             raise AlignmentError(
                 f"{measured}: {len(self.fate)} rows for a shard of {reader.rows} documents; tag it again"
             )
         for path, found in self._measured().items():
-            if found != reader.hash:
+            if found != reader.hash and reader.hash is not None:  # None: it was not read to its end
                 raise AlignmentError(
                     f"{path}: the document shard has changed since it was measured; tag this shard again"
                 )

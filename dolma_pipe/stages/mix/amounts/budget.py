@@ -9,8 +9,13 @@ from dolma_pipe.mixer import Sample
 from dolma_pipe.stages.mix.config import Budget
 
 
-def targets(budget: Budget, samples: Mapping[str, Sample], available: Mapping[str, int]) -> dict[str, int]:
-    """What to take from each source, in the budget's unit; a source offers at most available x max_epochs."""
+def targets(
+    budget: Budget, samples: Mapping[str, Sample], available: Mapping[str, int], limit: int | None = None
+) -> dict[str, int]:
+    """What to take from each source, in the budget's unit; a source offers at most available x max_epochs.
+
+    `limit` are the documents read of each shard, which an error names.
+    """
     unit = "tokens" if budget.tokens else "bytes" if budget.bytes else "documents"
     offers = {name: int(available[name] * sample.max_epochs) for name, sample in samples.items()}
     wanted = asked(budget, samples, available)
@@ -21,9 +26,10 @@ def targets(budget: Budget, samples: Mapping[str, Sample], available: Mapping[st
             f"({available[name]:,} x {samples[name].max_epochs:g}), {short[name]:,} too few"
             for name in short
         )
-        raise DataError(
-            f"budget: {missing}; raise max_epochs, lower the budget, or say on_shortfall: cap or redistribute"
-        )
+        cure = "raise max_epochs, lower the budget, or say on_shortfall: cap or redistribute"
+        if limit is not None:
+            cure = f"of every shard only the first {limit:,} documents are read: say --set budget.on_shortfall=cap"
+        raise DataError(f"budget: {missing}; {cure}")
     if not short or budget.on_shortfall == "cap":
         return {name: min(wanted[name], offers[name]) for name in samples}
     return redistribute(_total(budget), _shares(samples, available, budget.temperature), offers)

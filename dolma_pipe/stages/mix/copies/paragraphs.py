@@ -41,13 +41,13 @@ def settlements(copies: int) -> int:
 def copies(path: str, set_name: str, alive: Array, prefer: Array | None, place: tuple[int, int]) -> Array:
     """The copies of paragraphs in the living documents of a shard; `row` is a copy's number in the shard.
 
-    `prefer` has a number per document; `place` is the standing of the source, and the shard.
+    `alive` and `prefer` have a value per document that was read; `place` is the standing of the source, and the shard.
     """
     reader = AttributeReader(path, set_name, [f"{COPIES}.list.element.{name}" for name in ("cluster", "rank")])
     parts = [np.empty(0, COPY)]
     row = number = 0
-    while (ids := reader.upcoming()) is not None:
-        lists = reader.read(ids).field(COPIES)
+    while row < len(alive) and (ids := reader.upcoming()) is not None:
+        lists = reader.read(ids[: len(alive) - row]).field(COPIES)
         values: Any = lists.flatten()
         document = row + np.repeat(np.arange(len(lists)), np.asarray(lists.value_lengths()))
         chosen = np.flatnonzero(alive[document])

@@ -49,6 +49,8 @@ class Asked(NamedTuple):
     keep_after: int
     splits: list[str]
     is_sampled: bool
+    read_limit: int | None = None
+    """Documents of each shard that a limited mix reads."""
 
     @property
     def sets(self) -> list[str]:
@@ -102,7 +104,7 @@ def made(home: str, datasets: Mapping[str, str]) -> list[Asked]:
         names = sorted((i.name[len(head) :] for i in source.inputs if i.name.startswith(head)), key=str.encode)
         shards = [Shard(dataset, shard) for shard in names]
         where = root or storage.join(dataset, "attributes")
-        found.append(_asked(name, lock.configuration["sources"][name], where, shards))
+        found.append(_asked(name, lock.configuration["sources"][name], where, shards, lock.configuration.get("limit")))
     return found
 
 
@@ -120,12 +122,12 @@ def planned(stage: Mix) -> list[Asked]:
     """The sources of a mix as its configuration has them."""
     plain: Any = msgspec.to_builtins(stage.ledger.configuration())
     return [
-        _asked(source.name, plain["sources"][source.name], source.attributes, list(source.shards))
+        _asked(source.name, plain["sources"][source.name], source.attributes, list(source.shards), source.read_limit)
         for source in stage.sources
     ]
 
 
-def _asked(name: str, plain: Any, attributes: str, shards: list[Shard]) -> Asked:
+def _asked(name: str, plain: Any, attributes: str, shards: list[Shard], limit: int | None) -> Asked:
     return Asked(
         name, attributes, shards,
         [Expression(rule, sql, NAME) for rule, sql in plain["rules"].items()],
@@ -133,7 +135,7 @@ def _asked(name: str, plain: Any, attributes: str, shards: list[Shard]) -> Asked
         msgspec.convert(plain["edits"], list[Edit]),
         plain["keep_after"],
         [split["name"] for split in plain["splits"]],
-        bool(plain["sample"] or plain.get("limit")),
+        bool(plain["sample"] or plain.get("limit")), limit,
     )  # fmt: skip
 
 
@@ -144,15 +146,20 @@ def find(sources: Sequence[Asked], document: str) -> list[Found]:
         for shard in source.shards:
             row = 0
             for ids in _ids(source, shard):
-                places: list[int] = pc.indices_nonzero(pc.equal(ids, document)).to_pylist()
+                places: list[int] = pc.indices_nonzero(pc.equal(ids[: _left(source, row)], document)).to_pylist()
                 found += [Found(source, shard, row + place) for place in places]
                 row += len(ids)
     if not found:
         near = [repr(name) for name in _near(sources, document)]
-        raise DataError(
-            f"no source of the mix has a document {document!r}" + (f"; near it: {', '.join(near)}" if near else "")
-        )
+        among = f" among the first {sources[0].read_limit:,} of a shard (limit)" if sources[0].read_limit else ""
+        near_it = f"; near it: {', '.join(near)}" if near else ""
+        raise DataError(f"no source of the mix has a document {document!r}{among}{near_it}")
     return found
+
+
+def _left(source: Asked, row: int) -> int | None:
+    """How many documents from a row on the mix reads; None for all."""
+    return None if source.read_limit is None else max(source.read_limit - row, 0)
 
 
 def _near(sources: Sequence[Asked], document: str) -> list[str]:
@@ -181,7 +188,9 @@ def members(sources: Sequence[Asked], set_name: str, cluster: str) -> list[Found
             with storage.open_read(source.path(set_name, shard)) as stream:
                 table: Any = pq.ParquetFile(stream).read(columns=[f"{set_name}.cluster"], use_threads=False)
             names = pc.struct_field(table.column(0), "cluster").cast(pa.string())
-            rows = np.flatnonzero(np.asarray(pc.fill_null(pc.equal(names, cluster), False).combine_chunks()))
+            rows = np.flatnonzero(
+                np.asarray(pc.fill_null(pc.equal(names, cluster), False).combine_chunks())[: source.read_limit]
+            )
             found += [Found(source, shard, row) for row in rows.tolist()]
     return found
 

@@ -161,6 +161,7 @@ class Foresight(Judge):
 
     def _rows_together(self) -> Iterator[Rows]:
         total = next(iter(self.readers.values())).rows
+        total = min(total, self.source.read_limit or total)
         counts = [min(ROW_GROUP, total - first) for first in range(0, total, ROW_GROUP)]
         with ThreadPoolExecutor(1) as ahead:  # rows are decoded while those before them are judged
             coming: Future[Rows] | None = None
@@ -177,7 +178,7 @@ class Foresight(Judge):
 
     def _document_rows(self) -> Iterator[Rows]:
         """Rows of which the documents themselves must be asked; their texts are not."""
-        reader = DocumentReader(self.shard, columns_read(self.source))
+        reader = DocumentReader(self.shard, columns_read(self.source), limit=self.source.read_limit)
         for batch in reader:
             yield Rows(batch.ids, {name: found.read(batch.ids) for name, found in self.readers.items()}, batch)
         for found in self.readers.values():
