@@ -10,6 +10,7 @@ from benchmarks import (
     curation,
     dedup,
     growth,
+    memory,
     minhash,
     mixing,
     prediction,
@@ -21,7 +22,7 @@ from benchmarks import (
 
 ALL = {
     "tagging": tagging.main, "curation": curation.main, "mixing": mixing.main, "prediction": prediction.main,
-    "growth": growth.main,
+    "growth": growth.main, "memory": memory.main,
     "contamination": contamination.main, "dedup": dedup.main,
     "bloom": bloom.main, "minhash": minhash.main, "substring": substring.main, "tokenizing": tokenizing.main,
     "training": training.main,

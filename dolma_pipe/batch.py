@@ -34,6 +34,16 @@ class Segments(NamedTuple):
     offsets: Int64s
 
 
+class Lines(NamedTuple):
+    """Lines that hold a word, in order: as `Segments`, and the code points of the document before each."""
+
+    starts: Int32s
+    ends: Int32s
+    chars: Int32s
+    places: Int32s
+    offsets: Int64s
+
+
 class Batch:
     """Consecutive documents of one shard; `columns` holds "id" and "text" and whatever else was asked for.
 
@@ -101,11 +111,25 @@ class Batch:
         return count_words(self.marks, self.offsets)
 
     @cached_property
+    def line_counts(self) -> Int64s:
+        """How many `text.split("\\n")` makes of each text."""
+        from dolma_pipe.kernels.newlines import count_lines
+
+        return count_lines(self.data, self.offsets)
+
+    @cached_property
     def lines(self) -> Segments:
         """What `text.split("\\n")` makes of each text."""
         from dolma_pipe.kernels.segment import split_lines
 
         return Segments(*split_lines(self.data, self.offsets))
+
+    @cached_property
+    def filled_lines(self) -> Lines:
+        """Those of `lines` that hold a word."""
+        from dolma_pipe.kernels.segment import filled_lines
+
+        return Lines(*filled_lines(self.data, self.offsets, self.marks))
 
     @cached_property
     def char_counts(self) -> Int64s:

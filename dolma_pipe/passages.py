@@ -39,26 +39,21 @@ def passages(batch: Batch, unit: Unit) -> Passages:
     """All passages of that kind, in order."""
     if unit == "sentence":
         return _sentences(batch)
-    lines, words = batch.lines, batch.words
-    filled = np.searchsorted(words.starts, lines.starts) < np.searchsorted(words.starts, lines.ends)
-    first, last = filled, filled
+    lines = batch.filled_lines
+    first, last = np.ones(len(lines.starts), np.bool_), np.ones(len(lines.starts), np.bool_)
     if unit == "paragraph":
-        opens, closes = np.ones(len(filled), np.bool_), np.ones(len(filled), np.bool_)
-        opens[1:], closes[:-1] = ~filled[:-1], ~filled[1:]
-        opens[lines.offsets[:-1]], closes[lines.offsets[1:] - 1] = True, True
-        first, last = filled & opens, filled & closes
+        first[1:] = lines.places[1:] != lines.places[:-1] + lines.chars[:-1] + 1
+        first[lines.offsets[:-1][np.diff(lines.offsets) > 0]] = True
+        last[:-1] = first[1:]
     starts, ends = lines.starts[first].astype(np.int64), lines.ends[last].astype(np.int64)
     return Passages(starts, ends, _running(first)[lines.offsets])
 
 
 def _sentences(batch: Batch) -> Passages:
-    words = batch.words
-    _, starts, offsets = sentences.sentence_signals(
-        batch.data, words.starts, words.ends, words.offsets,
-        line_kinds.bitmap_of(str.isupper), line_kinds.bitmap_of(str.isalnum),
-    )  # fmt: skip
-    nexts = np.append(np.searchsorted(words.starts, starts), len(words.starts))[1:]
-    return Passages(starts, words.ends[nexts - 1].astype(np.int64), offsets)
+    _, starts, ends, offsets = sentences.sentence_signals(
+        batch.data, batch.offsets, batch.marks, line_kinds.bitmap_of(str.isupper), line_kinds.bitmap_of(str.isalnum)
+    )
+    return Passages(starts.astype(np.int64), ends.astype(np.int64), offsets)
 
 
 def places(batch: Batch, found: Passages, unit: Unit) -> Places:

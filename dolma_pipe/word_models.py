@@ -21,14 +21,17 @@ import xxhash
 from dolma_pipe.batch import Batch, Bytes, Int32s, Int64s, Segments
 from dolma_pipe.errors import ConfigError
 from dolma_pipe.icu import load_icu
+from dolma_pipe.kernels.alphabetic import CODE_POINTS
 from dolma_pipe.kernels.marks import Marks, mark_words
 from dolma_pipe.kernels.ranges import join_lines
 from dolma_pipe.kernels.utf8 import chars_to_bytes
-from dolma_pipe.kernels.wordbreaks import holds_dictionary, split_breaks, word_break_table
+from dolma_pipe.kernels.wordbreaks import holds_dictionary, mark_breaks, split_breaks, word_break_table
 
 WordModel = Literal["whitespace", "unicode", "icu"]
 
 _BYTES_AT_ONCE = 1 << 20
+_EVERY = np.full(CODE_POINTS // 8, 0xFF, np.uint8)
+"""The bitmap of all code points."""
 _known: WeakKeyDictionary[Batch, dict[str, Segments]] = WeakKeyDictionary()
 
 
@@ -64,6 +67,8 @@ def marks(batch: Batch, model: WordModel) -> Marks:
     """The words of every document as bits."""
     if model == "whitespace":
         return batch.marks
+    if model == "unicode":
+        return mark_breaks(batch.data, batch.offsets, batch.marks, word_break_table(), _EVERY)
     index = words(batch, model)
     return mark_words(index.starts, index.ends, len(batch.data))
 

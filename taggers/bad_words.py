@@ -25,7 +25,6 @@ import xxhash
 from dolma_pipe import blocklists, storage
 from dolma_pipe.batch import Batch
 from dolma_pipe.errors import ConfigError
-from dolma_pipe.kernels.line_kinds import char_places
 from dolma_pipe.places import running, text_between
 from dolma_pipe.tagger import Tagger, count, flag, span_array, spans
 
@@ -84,12 +83,12 @@ class BadWords(Tagger):
 
     def tag(self, batch: Batch) -> dict[str, Any]:
         fast, slow, dolma = self._patterns
-        text, line = batch.columns.column("text"), batch.lines
+        text, line = batch.columns.column("text"), batch.filled_lines
         hit = np.asarray(pc.match_substring_regex(text, fast))
         lines = np.flatnonzero(np.repeat(hit, np.diff(line.offsets)))
         texts = text_between(batch.data, line.starts[lines], line.ends[lines])
         kept = np.asarray(pc.match_substring_regex(texts, fast))  # no entry reaches over a newline
-        places = char_places(line.chars, line.offsets)[lines[kept]].tolist()
+        places = line.places[lines[kept]].tolist()
         edges, shown, counts = [], [], np.zeros(len(line.starts), np.int64)
         for number, place, content in zip(lines[kept].tolist(), places, texts.filter(kept).to_pylist(), strict=True):
             for found in slow.finditer(content):

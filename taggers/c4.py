@@ -22,8 +22,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from dolma_pipe.batch import Batch
 from dolma_pipe.errors import ConfigError
 from dolma_pipe.kernels import c4 as kernels
@@ -65,12 +63,9 @@ class C4(Tagger):
         self.min_words = min_words
 
     def tag(self, batch: Batch) -> dict[str, Any]:
-        line = batch.lines
-        found, starts, ends, offsets = kernels.c4_signals(
-            batch.data, batch.offsets, line.starts, line.ends, line.chars, line.offsets, batch.marks, self.min_words
-        )  # fmt: skip
+        found, starts, ends, offsets = kernels.c4_signals(batch.data, batch.offsets, batch.marks, self.min_words)
         return {
-            "line_count": np.diff(line.offsets),
+            "line_count": batch.line_counts,
             "filled_line_count": found[kernels.FILLED],
             "unpunctuated_line_count": found[kernels.UNPUNCTUATED],
             "dotted_line_count": found[kernels.DOTTED],

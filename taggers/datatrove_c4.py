@@ -54,11 +54,9 @@ class DatatroveC4(Tagger):
         self.terminal_punctuation = terminal_punctuation
 
     def tag(self, batch: Batch) -> dict[str, Any]:
-        word = batch.words
         found, removed, removed_offsets, breaks, break_offsets = kernels.datatrove_c4_signals(
-            batch.data, batch.offsets, word.starts, word.ends, word.chars, word.offsets,
-            _decimals(), self.min_words, self.terminal_punctuation,
-        )  # fmt: skip
+            batch.data, batch.offsets, batch.marks, _decimals(), self.min_words, self.terminal_punctuation
+        )
         return {
             "lorem_ipsum": found[kernels.LOREM] > 0,
             "curly_brace": found[kernels.BRACES] > 0,

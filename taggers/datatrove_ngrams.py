@@ -36,6 +36,5 @@ class DatatroveNgrams(Tagger):
         self.model_hash = word_models.identity(self.words)
 
     def tag(self, batch: Batch) -> dict[str, Any]:
-        word = word_models.words(batch, self.words)
-        repeats = joined_repeats(batch.data, word.starts, word.ends, word.chars, word.offsets, MOST_SLOTS)
+        repeats = joined_repeats(batch.data, batch.offsets, word_models.marks(batch, self.words), MOST_SLOTS)
         return {name: ratio(repeats[:, place], batch.char_counts) for place, name in enumerate(self.fields)}

@@ -21,22 +21,22 @@ Source: DCLM (Li et al. 2024, arXiv 2406.11794), `baselines/mappers/filters/cont
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute
 
 from dolma_pipe import word_models
-from dolma_pipe.batch import Batch
+from dolma_pipe.batch import Batch, Bytes
 from dolma_pipe.kernels import dclm as kernels
 from dolma_pipe.kernels import line_kinds, ngrams
 from dolma_pipe.kernels.alphabetic import UNICODE_VERSION
-from dolma_pipe.kernels.marks import mark_words
+from dolma_pipe.kernels.marks import outer_words
 from dolma_pipe.kernels.ratios import ratio
-from dolma_pipe.places import running
-from dolma_pipe.tagger import Field, Tagger, count, real, span_array, spans
+from dolma_pipe.kernels.wordbreaks import mark_breaks, word_break_table
+from dolma_pipe.places import in_parts, summed, text_between
+from dolma_pipe.tagger import Tagger, count, real, span_array, spans
 
 pc: Any = pyarrow.compute
 Span = tuple[int, int]
@@ -47,13 +47,15 @@ COUNTER = re.compile(rf"^\W*\d(?:,|\.|\d)*[kmb]?\s+(?:{COUNTED})\W*$")
 CUTS = tuple(
     re.compile(pattern, re.IGNORECASE) for pattern in (r"\s?items in cart", r"\s?read more...$", r"^sign-in\s?")
 )
-_ODD_SPACE = r"[\x{1c}-\x{1f}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]"
-HINT = (
-    rf"(?i)items in cart|read more|sign-in|\pN[,.]*[kmb]?[^\pL\pN]+(?:{COUNTED})|(?:\A|\n)[ \t\r\v\f\x00]*{_ODD_SPACE}"
-)
-"""What a page holds in which one of these may match, or whose first word begins with what is white space to Python and
-none to fastText, so that it becomes one when it is stripped; RE2, which sees all pages at once."""
-_TOKEN = re.compile(r"[^ \n\r\t\v\f\0]+")
+HINT = rf"(?i)items in cart|read more|sign-in|\pN[,.]*[kmb]?[^\pL\pN]+(?:{COUNTED})"
+"""What a line holds in which one of these may match; RE2, which sees all of them at once."""
+NO_COUNTER = re.compile(r"\W*[^\W\d]")
+BEGINNING = 256
+"""Bytes of a long line that tell, nearly always, that it is no counter."""
+_FIRST = re.compile(r"(?<![^ \n\r\t\v\f\0])[^ \n\r\t\v\f\0]")
+_LOW = (1 << 32) - 1
+GOES, READ, ONE, SURE = range(4)
+"""Kinds of lines; see `_kinds`."""
 
 
 class Line(NamedTuple):
@@ -97,14 +99,14 @@ class Dclm(Tagger):
         self.model_hash = f"unicode-{UNICODE_VERSION} {word_models.identity('unicode')}"
 
     def tag(self, batch: Batch) -> dict[str, Any]:
-        line, word = batch.lines, batch.words
+        line = batch.filled_lines
         found, line_words = kernels.page_signals(
-            batch.data, batch.offsets, line.starts, line.ends, line.offsets,
-            word.starts, word.ends, word.offsets, line_kinds.bitmap_of(str.isalnum), ngrams.MOST_SLOTS,
+            batch.data, batch.offsets, line.starts, line.ends, line.offsets, batch.marks,
+            line_kinds.bitmap_of(str.isalnum), ngrams.MOST_SLOTS,
         )  # fmt: skip
         return {
             "word_count": found[kernels.WORDS],
-            "symbol_to_word_ratio": ratio(found[kernels.SYMBOLS], np.diff(word.offsets)),
+            "symbol_to_word_ratio": ratio(found[kernels.SYMBOLS], batch.word_counts),
             "bullet_line_fraction": ratio(found[kernels.BULLETS], found[kernels.LINES]),
             "ellipsis_line_fraction": ratio(found[kernels.ELLIPSES], found[kernels.LINES]),
             **_copies("line", found[kernels.LINES :]),
@@ -114,20 +116,23 @@ class Dclm(Tagger):
         }
 
     def _removed(self, batch: Batch, words: Any, line_words: Any) -> dict[str, Any]:
-        """`removed` and its fraction; only pages that hold a phrase are read as Python strings."""
-        line, word, field = batch.lines, batch.words, self.fields["removed"]
-        stays = _stay(batch)
-        gone = np.diff(running(line_words * ~stays)[line.offsets])
+        """`removed` and its fraction; only lines that hold a phrase are read as Python strings."""
+        line, kinds = batch.filled_lines, _kinds(batch)
+        stays, cuts = kinds == SURE, Cuts([], [], [])
+        gone = np.zeros(len(batch), np.int64)
+        for page in np.unique(np.searchsorted(line.offsets, np.flatnonzero(kinds == READ), side="right") - 1).tolist():
+            for place, parts, left in _read(batch, kinds, page):
+                stays[place] = True
+                gone[page] -= left
+                cuts.add(page, int(line.places[place]), int(line.chars[place]), parts)
+        gone += summed(np.where(stays & (kinds == SURE), 0, line_words), line.offsets)
+        gone -= _freed(batch, stays, kinds)
         starts, ends, offsets = kernels.left_out(
-            batch.data, line.starts, line.ends, line.chars, line.offsets, word.starts, word.ends, stays
+            batch.data, batch.offsets, line.starts, line.offsets, batch.marks, stays
         )
-        removed = span_array(field, offsets, starts, ends)
-        hinted = np.flatnonzero(np.asarray(pc.match_substring_regex(batch.columns.column("text"), HINT)))
-        if len(hinted):
-            texts = [batch.text(document) for document in hinted.tolist()]
-            left = [remaining(text) for text in texts]
-            gone[hinted] = words[hinted] - list(map(count_words, texts, left))
-            removed = _replaced(removed, hinted, _span_lists(field, list(map(gaps, texts, left))))
+        if cuts.pages:
+            starts, ends, offsets = cuts.merged(starts, ends, offsets)
+        removed = span_array(self.fields["removed"], offsets, starts, ends)
         return {"removed_word_fraction": ratio(gone, words), "removed": removed}
 
 
@@ -140,9 +145,7 @@ def _copies(kind: str, found: Any) -> dict[str, Any]:
 
 
 def _grams(batch: Batch) -> dict[str, Any]:
-    word = word_models.words(batch, "unicode")
-    chosen = kernels.begin_with(batch.data, word.starts, line_kinds.bitmap_of(str.isalnum))
-    marks = mark_words(word.starts[chosen], word.ends[chosen], len(batch.data))
+    marks = mark_breaks(batch.data, batch.offsets, batch.marks, word_break_table(), line_kinds.bitmap_of(str.isalnum))
     top, repeated, size = ngrams.ngram_signals(batch.data, batch.offsets, marks, ngrams.MOST_SLOTS)
     often, longest = top[:, :, ngrams.OCCURRENCES], top[:, :, ngrams.LONGEST]
     covered = np.where(often > 1, often * longest, 0)
@@ -153,26 +156,139 @@ def _grams(batch: Batch) -> dict[str, Any]:
     }
 
 
-def _stay(batch: Batch) -> Any:
-    """Which lines stay where no page holds a phrase: bool[m]. Lines of digits have one word, so they need no rule."""
-    line = batch.lines
+def _kinds(batch: Batch) -> Any:
+    """What becomes of each line that holds a word: uint8[m].
+
+    GOES: more than half upper case, so it goes first, whatever stands around it. READ: it may be a counter or be cut.
+    ONE: one word; it goes, but protects the white space around it until then. SURE: it stays.
+    """
+    line = batch.filled_lines
     cased, _, words = line_kinds.line_signals(
-        batch.data, line.starts, line.ends, batch.words.starts,
+        batch.data, line.starts, line.ends, batch.marks,
         line_kinds.bitmap_of(str.isupper), line_kinds.bitmap_of(str.isdigit),
     )  # fmt: skip
-    return (line.chars == 0) | ((words > 1) & (2 * cased <= line.chars))
+    kinds = np.where(words > 1, np.uint8(SURE), np.uint8(ONE))
+    hinted = np.flatnonzero(np.asarray(pc.match_substring_regex(batch.columns.column("text"), HINT)))
+    for page in hinted.tolist():
+        rows = np.arange(line.offsets[page], line.offsets[page + 1])
+        for some in in_parts(rows, int(batch.offsets[page + 1] - batch.offsets[page])):
+            texts = text_between(batch.data, line.starts[some], line.ends[some])
+            some = some[np.asarray(pc.match_substring_regex(texts, HINT))]
+            kinds[some[words[some] <= SHORT]] = READ
+            for place in some[words[some] > SHORT].tolist():
+                kinds[place] = READ if _may_count(batch.data[line.starts[place] : line.ends[place]]) else SURE
+    kinds[2 * cased.astype(np.int64) > line.chars] = GOES
+    return kinds
 
 
-def _span_lists(field: Field, found: list[list[Span]]) -> pa.ListArray:
-    edges = np.array([edge for one in found for span in one for edge in span], np.int64)
-    return span_array(field, np.cumsum([0, *map(len, found)]), edges[0::2], edges[1::2])
+def _may_count(line: Bytes) -> bool:
+    """Whether a long line may be a counter: by its beginning, as a rule."""
+    if NO_COUNTER.match(line[:BEGINNING].tobytes().decode(errors="ignore")):
+        return False
+    return not _no_counter(line.tobytes().decode())
 
 
-def _replaced(values: pa.ListArray, rows: Any, others: pa.ListArray) -> pa.ListArray:
-    """`values` with `others` in the numbered rows."""
-    places = np.arange(len(values))
-    places[rows] = len(values) + np.arange(len(rows))
-    return pa.concat_arrays([values, others]).take(pa.array(places))
+def _freed(batch: Batch, stays: Any, kinds: Any) -> Any:
+    """Words that a page has more without the white space that it begins with, of pages that begin with a line that has
+    not been read: int64[n]."""
+    line = batch.filled_lines
+    found, places = np.zeros(len(batch), np.int64), np.flatnonzero(stays)
+    pages, first = np.unique(np.searchsorted(line.offsets, places, side="right") - 1, return_index=True)
+    chosen = places[first]
+    pages, chosen = pages[kinds[chosen] == SURE], chosen[kinds[chosen] == SURE]
+    found[pages] = kernels.freed_words(
+        batch.data, line.starts[chosen], line.ends[chosen], batch.marks, line_kinds.bitmap_of(str.isalnum)
+    )
+    return found
+
+
+def _read(batch: Batch, kinds: Any, page: int) -> Iterator[tuple[int, list[Span], int]]:
+    """The lines to READ of a page that stay: each one's number, what is left of it in code points of the line, and how
+    many words that are.
+
+    The rules see these lines and, of the others, what they need to know: where the lines that stay in any case begin
+    and end, since white space is stripped outside of these, and whether a line of one word stands before or behind.
+    """
+    line = batch.filled_lines
+    shown: list[str] = []
+    numbers: dict[int, int] = {}
+    at = 0
+    for place in _chosen(batch, kinds, page):
+        if kinds[place] == READ:
+            numbers[at] = place
+            text = batch.data[line.starts[place] : line.ends[place]].tobytes().decode()
+        else:
+            text = "a b" if kinds[place] == SURE else _word(batch, place)
+        shown.append(text)
+        at += len(text) + 1
+    text = "\n".join(shown)
+    for left in remaining(text):
+        if left.start in numbers:
+            parts = [(start - left.start, end - left.start) for start, end in left.parts]
+            yield numbers[left.start], parts, count_words(_text(text, left))
+
+
+def _chosen(batch: Batch, kinds: Any, page: int) -> list[int]:
+    """The lines that `_read` shows to the rules."""
+    line = batch.filled_lines
+    rows = np.arange(line.offsets[page], line.offsets[page + 1])
+    sure = rows[kinds[rows] == SURE]
+    first, last = (sure[0], sure[-1]) if len(sure) else (rows[-1] + 1, -1)
+    ones = rows[(kinds[rows] == ONE) & ((rows < first) | (rows > last))]
+    others = np.concatenate((rows[kinds[rows] == READ], sure[:1], sure[-1:]))
+    letters = ones[~_is_digits(batch, ones)]
+    # of neighbours with one word, one that is no number is enough: it goes after all numbers went
+    groups, several = np.searchsorted(np.sort(others), ones), np.searchsorted(np.sort(others), letters)
+    enough, kept = np.unique(several, return_index=True)
+    return np.unique(np.concatenate((others, letters[kept], ones[~np.isin(groups, enough)]))).tolist()
+
+
+def _is_digits(batch: Batch, places: Any) -> Any:
+    """Which lines have one word of nothing but digits: bool[k]."""
+    line = batch.filled_lines
+    starts, ends = outer_words(batch.marks, line.starts[places], line.ends[places])
+    _, numeric, _ = line_kinds.line_signals(
+        batch.data, starts, ends, batch.marks, line_kinds.bitmap_of(str.isupper), line_kinds.bitmap_of(str.isdigit)
+    )
+    return numeric == line_kinds.chars_in(batch.data, starts.astype(np.int64), ends.astype(np.int64))
+
+
+def _word(batch: Batch, place: int) -> str:
+    """A line of one word as far as the rules look at it: is it a number, and does white space stand around it?"""
+    line = batch.filled_lines
+    starts, ends = outer_words(batch.marks, line.starts[place : place + 1], line.ends[place : place + 1])
+    shown = "1" if _is_digits(batch, np.array([place]))[0] else "a"
+    return " " * int(starts[0] > line.starts[place]) + shown + " " * int(ends[0] < line.ends[place])
+
+
+class Cuts(NamedTuple):
+    """What is cut out of lines that stay, in code points of their pages."""
+
+    pages: list[int]
+    starts: list[int]
+    ends: list[int]
+
+    def add(self, page: int, place: int, size: int, parts: list[Span]) -> None:
+        """All but the `parts` of a line of that size."""
+        edges = [0, *(edge for part in parts for edge in part), size]
+        for start, end in zip(edges[0::2], edges[1::2], strict=True):
+            if start < end:
+                self.pages.append(page)
+                self.starts.append(place + start)
+                self.ends.append(place + end)
+
+    def merged(self, starts: Any, ends: Any, offsets: Any) -> tuple[Any, Any, Any]:
+        """With the spans that go anyway; those that touch become one."""
+        count = len(offsets) - 1
+        pages = np.concatenate((np.repeat(np.arange(count), np.diff(offsets)), self.pages)) << 32
+        starts, ends = pages + np.concatenate((starts, self.starts)), pages + np.concatenate((ends, self.ends))
+        order = np.argsort(starts, kind="stable")
+        starts, reached = starts[order], np.maximum.accumulate(ends[order])
+        is_first = np.ones(len(starts), np.bool_)
+        is_first[1:] = starts[1:] > reached[:-1]
+        firsts = np.flatnonzero(is_first)
+        starts, ends = starts[firsts], reached[np.append(firsts[1:] - 1, len(reached) - 1)]
+        return starts & _LOW, ends & _LOW, np.searchsorted(starts >> 32, np.arange(count + 1))
 
 
 def remaining(text: str) -> list[Line]:
@@ -249,13 +365,6 @@ def _cut(text: str, lines: list[Line], pattern: re.Pattern[str]) -> list[Line]:
     return kept
 
 
-def gaps(text: str, lines: list[Line]) -> list[Span]:
-    """What of a text is in no line that stays; one newline stays between two that do."""
-    kept: list[Span] = [part for line in lines for part in (*line.parts, (line.end, line.end + 1))][:-1]
-    edges = [0, *(edge for span in kept for edge in span), len(text)]
-    return [(start, end) for start, end in zip(edges[0::2], edges[1::2], strict=True) if start < end]
-
-
-def count_words(text: str, lines: list[Line]) -> int:
-    """Words of the lines that stay."""
-    return sum(token[0].isalnum() for line in lines for token in _TOKEN.findall(_text(text, line)))
+def count_words(text: str) -> int:
+    """Pieces between white space, as fastText has it, that begin with a letter or digit."""
+    return sum(found[0].isalnum() for found in _FIRST.finditer(text))

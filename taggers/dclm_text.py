@@ -18,13 +18,13 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from functools import cache
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
 
 from dolma_pipe import blocklists, storage
-from dolma_pipe.batch import Batch
+from dolma_pipe.batch import Batch, Bytes
 from dolma_pipe.tagger import Tagger, span_array, spans
 
 Span = tuple[int, int]
@@ -39,6 +39,8 @@ _NUMBER = re.compile(r"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]")
 _ADDRESS = re.compile(
     rf"\s{{0,10}}\b(?:(?:https?|ftp)://)?(?:[0-2]?[0-9]{{1,2}}\.){{3}}[0-2]?[0-9]{{1,2}}{_AFTER.pattern}"
 )
+_LETTERS = re.compile(rb"(?<=[ \n])[A-Za-z]{1,50}(?=[ \n]{1,9}[A-Za-z]{1,50}[ \n])")
+WINDOW = 1 << 20
 _NEWLINES = re.compile(r"(?<=\n\n)\n+")
 
 
@@ -53,21 +55,42 @@ class DclmText(Tagger):
         self.model_hash = storage.content_hash(blocklists.PSL)
 
     def tag(self, batch: Batch) -> dict[str, Any]:
-        found = [self.removed(text) for text in batch.texts()]
+        found = [self.removed(batch.data[a:b]) for a, b in pairwise(batch.offsets.tolist())]
         offsets = np.cumsum([0, *map(len, found)])
         edges = np.array([edge for one in found for span in one for edge in span], np.int64)
         return {"removed": span_array(self.fields["removed"], offsets, edges[0::2], edges[1::2])}
 
-    def removed(self, text: str) -> list[Span]:
-        """What is cut from a text, in its own places: one step after the other, each from what the last one left."""
+    def removed(self, data: Bytes) -> list[Span]:
+        """What is cut from a text, in code points of it."""
+        start = data[:LONGEST_NAME].tobytes().decode(errors="ignore")
+        named = not self.as_published or begins_with_domain(start)
         cut: list[Span] = []
-        if not self.as_published or begins_with_domain(text):
-            cut = list(names(text))
-        for pattern, hint in ((_ADDRESS, _NUMBER), (_NEWLINES, _NEWLINES)):
-            left = without(text, cut)
-            if hint.search(left):
-                cut = joined(cut, [found.span() for found in pattern.finditer(left)])
-        return cut
+        at, shift, is_joined = 0, 0, False
+        while at < len(data):
+            stop = _window_end(data, at)
+            text = str(data[at:stop].data, "utf-8")
+            found, several = cuts(text, named)
+            cut += [(start + shift, end + shift) for start, end in found]
+            at, shift, is_joined = stop, shift + len(text), is_joined or several
+        return joined(cut, ()) if is_joined else cut
+
+
+def _window_end(data: Bytes, start: int) -> int:
+    """The end of about a megabyte of text, between two words of letters: both stay, so what is cut on either side of
+    the white space between them does not depend on the other side."""
+    between = _LETTERS.search(data.data, start + WINDOW) if start + WINDOW < len(data) else None
+    return between.end() if between else len(data)
+
+
+def cuts(text: str, named: bool) -> tuple[list[Span], bool]:
+    """What is cut from a text, in its own places: one step after the other, each from what the last one left; and
+    whether there was more than the first."""
+    cut, several = list(names(text)) if named else [], False
+    for pattern, hint in ((_ADDRESS, _NUMBER), (_NEWLINES, _NEWLINES)):
+        left = without(text, cut)
+        if hint.search(left):
+            cut, several = joined(cut, [found.span() for found in pattern.finditer(left)]), True
+    return cut, several
 
 
 @cache

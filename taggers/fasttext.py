@@ -19,8 +19,9 @@ from dolma_pipe.batch import Batch
 from dolma_pipe.errors import ConfigError
 from dolma_pipe.fasttext import FastText
 from dolma_pipe.kernels.ratios import ratio
+from dolma_pipe.kernels.segment import matching_lines
 from dolma_pipe.labels import check_labels, label_fields, label_values
-from dolma_pipe.places import Places
+from dolma_pipe.places import Places, summed
 from dolma_pipe.tagger import Field, Tagger, real, spans
 
 pc: Any = pyarrow.compute
@@ -28,6 +29,7 @@ END_OF_LINE = "</s>"
 """A word that fastText takes for the end of its input, wherever it stands."""
 
 DIGITS = 6
+SCALE = 10**DIGITS
 """Decimals that are kept: what is stored must not depend on a CPU's last bit."""
 
 RESERVED = ("label", "score", "top", "lines", "max_line_score", "mean_line_score")
@@ -44,7 +46,7 @@ class Fasttext(Tagger):
     A document is one line to fastText; what is blank has no label and score 0.0.
     """
 
-    version = 1
+    version = 2
 
     def __init__(
         self,
@@ -81,7 +83,7 @@ class Fasttext(Tagger):
         model = FastText.open(self.named_path)
         seen = as_trained(batch, self.lowercase)
         found = model.predict(seen, max(self.k, 1), self.labels)
-        filled = np.diff(batch.words.offsets) > 0
+        filled = batch.word_counts > 0
         values: dict[str, Any] = {
             **label_values(model.labels, np.where(filled[:, None], found.labels, -1), rounded(found.scores), self.k),
             **{label: rounded(found.selected[:, i]) * filled for i, label in enumerate(self.labels)},
@@ -90,22 +92,26 @@ class Fasttext(Tagger):
 
     def line_fields(self, model: FastText, batch: Batch, seen: Batch) -> dict[str, Any]:
         """Fields of the lines of `batch`, which the model sees as those of `seen`."""
-        index, places = batch.lines, Places(batch)
-        found = model.predict(seen, 1, [str(self.line_label)], unit="line").selected[:, 0]
-        scores = rounded(found) * holds_word(batch)
+        index, places = batch.filled_lines, Places(batch)
+        starts, ends = index.starts, index.ends
+        if seen is not batch:
+            starts, ends = matching_lines(
+                batch.data, batch.offsets, batch.marks, seen.data, seen.offsets, len(index.starts)
+            )
+        found = model.predict_ranges(seen.data, starts, ends, 1, [str(self.line_label)])
+        scores = rounded(found.selected[:, 0])
         chosen = scores >= self.min_line_score
-        sums = np.add.reduceat(np.stack((scores * index.chars, index.chars)), index.offsets[:-1], axis=1)
+        some, firsts = np.diff(index.offsets) > 0, index.offsets[:-1]
+        highest: Any = np.zeros(len(batch))
+        if some.any():
+            highest[some] = np.maximum.reduceat(scores, firsts[some])
+        # whole millionths: a sum that no order of adding can change
+        sums = summed(np.rint(scores * SCALE).astype(np.int64) * index.chars, index.offsets) / SCALE
         return {
             "lines": places.lines(self.fields["lines"], chosen, scores[chosen]),
-            "max_line_score": np.maximum.reduceat(scores, index.offsets[:-1]),
-            "mean_line_score": np.round(ratio(*sums), DIGITS),
+            "max_line_score": highest,
+            "mean_line_score": np.round(ratio(sums, batch.char_counts - batch.line_counts + 1), DIGITS),
         }
-
-
-def holds_word(batch: Batch) -> Any:
-    """Which lines are not blank."""
-    words, lines = batch.words.starts, batch.lines
-    return np.searchsorted(words, lines.starts) < np.searchsorted(words, lines.ends)
 
 
 def fields(labels: Sequence[str], k: int, line_label: str | None, min_line_score: float) -> dict[str, Field]:

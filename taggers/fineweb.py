@@ -16,8 +16,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from dolma_pipe import word_models
 from dolma_pipe.batch import Batch
 from dolma_pipe.errors import ConfigError
@@ -51,12 +49,10 @@ class Fineweb(Tagger):
         self.model_hash = word_models.identity(self.words)
 
     def tag(self, batch: Batch) -> dict[str, Any]:
-        line = batch.lines
         found = kernels.fineweb_signals(
-            batch.data, line.starts, line.ends, line.chars, line.hashes, line.offsets,
-            batch.marks, terminal_bitmap(), self.short_length, MOST_SLOTS,
-        )  # fmt: skip
-        newlines = np.diff(line.offsets) - 1
+            batch.data, batch.offsets, batch.marks, terminal_bitmap(), self.short_length, MOST_SLOTS
+        )
+        newlines = batch.line_counts - 1
         words = count_words(word_models.marks(batch, self.words), batch.offsets)
         filled = found[kernels.FILLED]
         return {

@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from dolma_pipe import word_models
@@ -151,11 +150,10 @@ def _word_fields(batch: Batch, marks: Marks) -> dict[str, Any]:
 
 
 def _line_fields(batch: Batch) -> dict[str, Any]:
-    index = batch.lines
-    found = lines.line_signals(batch.data, index.starts, index.ends, index.offsets, batch.marks)
+    found = lines.line_signals(batch.data, batch.offsets, batch.marks)
     filled = found[lines.FILLED]
     return {
-        "line_count": np.diff(index.offsets),
+        "line_count": batch.line_counts,
         "filled_line_count": filled,
         "bullet_line_fraction": ratio(found[lines.BULLETS], filled),
         "ellipsis_line_fraction": ratio(found[lines.ELLIPSES], filled),

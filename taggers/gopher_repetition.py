@@ -110,11 +110,7 @@ class GopherRepetition(Tagger):
 
 
 def _line_values(batch: Batch, letters: Counts) -> dict[str, Any]:
-    index = batch.lines
-    found = duplicates.duplicate_signals(
-        batch.data, index.starts, index.ends, index.chars, index.hashes, index.offsets,
-        batch.offsets, batch.marks, ngrams.MOST_SLOTS,
-    )  # fmt: skip
+    found = duplicates.duplicate_signals(batch.data, batch.offsets, batch.marks, ngrams.MOST_SLOTS)
     lines, paragraphs, dolma = (
         found[duplicates.LINES :],
         found[duplicates.PARAGRAPHS :],
@@ -126,7 +122,7 @@ def _line_values(batch: Batch, letters: Counts) -> dict[str, Any]:
         "duplicate_paragraph_fraction": ratio(paragraphs[1], paragraphs[0]),
         "duplicate_paragraph_character_fraction": ratio(paragraphs[2], batch.char_counts),
         "dolma_duplicate_line_fraction": ratio(dolma[1], dolma[0]),
-        "dolma_v1_duplicate_line_fraction": ratio(dolma[3], np.diff(index.offsets)),
+        "dolma_v1_duplicate_line_fraction": ratio(dolma[3], batch.line_counts),
         "dolma_duplicate_line_character_fraction": ratio(dolma[2], letters),
         **_datatrove_line_values(found, batch.char_counts),
     }

@@ -26,5 +26,5 @@ class Length(Tagger):
             "bytes": np.diff(batch.offsets),
             "characters": batch.char_counts,
             "words": batch.word_counts,
-            "lines": np.diff(batch.lines.offsets),
+            "lines": batch.line_counts,
         }

@@ -27,8 +27,9 @@ from dolma_pipe import blocklists, storage
 from dolma_pipe.batch import Batch
 from dolma_pipe.errors import ConfigError
 from dolma_pipe.kernels import line_kinds, sentences
+from dolma_pipe.kernels.marks import outer_words
 from dolma_pipe.kernels.ratios import ratio
-from dolma_pipe.places import Places, running, text_between
+from dolma_pipe.places import Places, in_parts, summed, text_between
 from dolma_pipe.tagger import Tagger, count, real, spans
 
 pc: Any = pyarrow.compute
@@ -108,28 +109,27 @@ class Lines(Tagger):
         return {**self.line_fields(batch), **self.sentence_fields(batch)}
 
     def line_fields(self, batch: Batch) -> dict[str, Any]:
-        index = batch.lines
+        index = batch.filled_lines
         cased, numeric, words = line_kinds.line_signals(
-            batch.data, index.starts, index.ends, batch.words.starts,
+            batch.data, index.starts, index.ends, batch.marks,
             line_kinds.bitmap_of(str.isupper), line_kinds.bitmap_of(str.isdigit),
         )  # fmt: skip
-        filled, share = words > 0, cased / np.maximum(index.chars, 1)
-        short = np.flatnonzero(filled & (words <= SHORT))
-        first = np.searchsorted(batch.words.starts, index.starts[short])
-        starts, ends = batch.words.starts[first], batch.words.ends[first + words[short] - 1]
+        short = np.flatnonzero(words <= SHORT)
+        starts, ends = outer_words(batch.marks, index.starts[short], index.ends[short])
         froms, tos = line_kinds.navigation(batch.data, starts, ends)
         places, cut = Places(batch), froms >= 0
         whole = (froms == starts) & (tos == ends)
         froms, tos = np.where(whole, index.starts[short], froms), np.where(whole, index.ends[short], tos)
-        upper = filled & (share > self.max_uppercase_fraction)
+        share = cased / index.chars
+        upper = share > self.max_uppercase_fraction
         flagged = {
             "uppercase": upper,
-            "numeric": filled & (numeric == index.chars),
+            "numeric": numeric == index.chars,
             "counter": self.among(batch, short[numeric[short] > 0], COUNTER),
             "one_word": words == 1,
         }
         others = {
-            "policy": self.among(batch, np.flatnonzero(filled), POLICY),
+            "policy": self.among(batch, np.arange(len(words)), POLICY),
             "boilerplate": self.among(batch, short, "(?i)" + "|".join(BOILERPLATE)),
         }
         found = {name: places.lines(self.fields[name], chosen) for name, chosen in {**flagged, **others}.items()}
@@ -140,25 +140,26 @@ class Lines(Tagger):
         gone_words = summed(words * gone, index.offsets)
         return {
             **found,
-            "line_count": summed(filled, index.offsets),
+            "line_count": np.diff(index.offsets),
             "flagged_word_count": gone_words,
-            "flagged_word_fraction": ratio(gone_words, np.diff(batch.words.offsets)),
+            "flagged_word_fraction": ratio(gone_words, batch.word_counts),
             "boilerplate_word_fraction": ratio(
-                summed(words * (others["policy"] | others["boilerplate"]), index.offsets), np.diff(batch.words.offsets)
+                summed(words * (others["policy"] | others["boilerplate"]), index.offsets), batch.word_counts
             ),
         }
 
     def among(self, batch: Batch, lines: Any, pattern: str) -> Any:
-        """Which lines are among the numbered ones and match: bool[all lines]."""
-        chosen = np.zeros(len(batch.lines.starts), np.bool_)
-        texts = text_between(batch.data, batch.lines.starts[lines], batch.lines.ends[lines])
-        chosen[lines[matches(texts, pattern)]] = True
+        """Which lines are among the numbered ones and match: bool[all lines that hold a word]."""
+        index = batch.filled_lines
+        chosen = np.zeros(len(index.starts), np.bool_)
+        for some in in_parts(lines, int(batch.offsets[-1])):
+            texts = text_between(batch.data, index.starts[some], index.ends[some])
+            chosen[some[matches(texts, pattern)]] = True
         return chosen
 
     def sentence_fields(self, batch: Batch) -> dict[str, Any]:
-        index = batch.words
-        flags, begins, offsets = sentences.sentence_signals(
-            batch.data, index.starts, index.ends, index.offsets,
+        flags, begins, _, offsets = sentences.sentence_signals(
+            batch.data, batch.offsets, batch.marks,
             line_kinds.bitmap_of(str.isupper), line_kinds.bitmap_of(str.isalnum),
         )  # fmt: skip
         cursed = self.cursed_sentences(batch, begins, offsets)
@@ -194,11 +195,6 @@ class Lines(Tagger):
         if not found:
             raise ConfigError(f"lines: {self.cursed}: it holds no pattern; take it out of the config")
         return "|".join(f"(?:{line})" for line in found)
-
-
-def summed(values: Any, offsets: Any) -> Any:
-    """Sums of `values[offsets[i]:offsets[i + 1]]`."""
-    return np.diff(running(values)[offsets])
 
 
 def matches(texts: pa.LargeStringArray, pattern: str) -> Any:

@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from dolma_pipe.batch import Batch
+from dolma_pipe.batch import Batch, Bytes
 from dolma_pipe.errors import ConfigError
 from dolma_pipe.icu import load_icu
 from dolma_pipe.kernels.punctuation import TERMINAL_RANGES, code_points
 from dolma_pipe.kernels.ratios import ratio
+from dolma_pipe.places import running
 from dolma_pipe.tagger import Tagger, count, real, span_array
 from dolma_pipe.tagger import spans as span_field
 
@@ -32,6 +33,10 @@ MARKS = frozenset(map(chr, code_points(TERMINAL_RANGES)))
 CLOSING = "\"'”’»)]』」》〉）"
 WRAPPED = re.compile(r"(?<=\S)([^\S\n]*)\n(?=[^\S\n]*\S)")
 """A newline between two lines that both hold something."""
+
+WINDOW = 1 << 20
+"""Bytes of a long text that ICU is given at once, or more where a sentence is longer."""
+FEWEST_UNSURE, UNSURE_CHARACTERS = 3, 256
 
 
 class Sentences(Tagger):
@@ -65,28 +70,86 @@ class Sentences(Tagger):
         return f"icu-{load_icu('the tagger sentences').icu_version}"
 
     def tag(self, batch: Batch) -> dict[str, Any]:
-        rows = [list(self.sentences(text)) for text in batch.texts()]
-        flat = np.array([place for row in rows for place in row], np.int64).reshape(-1, 3)
-        offsets = np.concatenate(([0], np.cumsum([len(row) for row in rows], dtype=np.int64)))
-        before = np.concatenate((np.zeros((1, 2), np.int64), np.cumsum(flat[:, 1:] - flat[:, :1] * [1, 0], axis=0)))
-        lengths, marks = np.diff(before[offsets], axis=0).T
-        total = np.diff(offsets)
+        total, lengths, marks = np.zeros((3, len(batch)), np.int64)
+        edges = [np.empty((2, 0), np.int32)]
+        for row in range(len(batch)):
+            for starts, ends, marked in self.sentences(batch.data[batch.offsets[row] : batch.offsets[row + 1]]):
+                total[row] += len(starts)
+                lengths[row] += sum(ends) - sum(starts)
+                marks[row] += marked
+                if "sentences" in self.fields:
+                    edges.append(np.array((starts, ends), np.int32))
         values: dict[str, Any] = {
             "sentence_count": total,
             "punctuated_sentence_count": marks,
             "mean_sentence_length": ratio(lengths, total),
         }
         if "sentences" in self.fields:
-            values["sentences"] = span_array(self.fields["sentences"], offsets, flat[:, 0], flat[:, 1])
+            starts, ends = np.concatenate(edges, axis=1)
+            values["sentences"] = span_array(self.fields["sentences"], running(total), starts, ends)
         return values
 
-    def sentences(self, text: str) -> Iterator[tuple[int, int, bool]]:
-        """Start, end, and whether a mark ends it."""
+    def sentences(self, data: Bytes) -> Iterator[tuple[list[int], list[int], int]]:
+        """Of one window of the text after the other: starts, ends, and how many a mark ends."""
+        at, shift, size = 0, 0, WINDOW
+        while at < len(data):
+            text, stop = _window(data, at, size, self.wrapped)
+            pieces = self.pieces(text)
+            if stop is None:
+                del pieces[_unsure(pieces) :]
+                stop = at + len("".join(pieces).encode())
+            if pieces:
+                yield _places(pieces, shift)
+                shift += sum(map(len, pieces))
+            size = WINDOW if pieces else 2 * size
+            at = stop
+
+    def pieces(self, text: str) -> list[str]:
+        """What lies between ICU's boundaries."""
         seen = WRAPPED.sub(r"\1 ", text) if self.wrapped else text
-        at = 0
-        for piece in load_icu("the tagger sentences").breakers.SentenceBreaker(seen, self.locale):
-            sentence = piece.strip()
-            if any(map(str.isalnum, sentence)):
-                start = at + len(piece) - len(piece.lstrip())
-                yield start, start + len(sentence), sentence.rstrip(CLOSING)[-1:] in MARKS
-            at += len(piece)
+        return list(load_icu("the tagger sentences").breakers.SentenceBreaker(seen, self.locale))
+
+
+def _window(data: Bytes, start: int, size: int, wrapped: bool) -> tuple[str, int | None]:
+    """About `size` bytes of text from a boundary on, and where they end; None if that is no boundary: then the last
+    character is no white space, so that all newlines but those of blank lines can be told from others.
+
+    A newline is a boundary, whatever stands around it; of wrapped lines, the second of two."""
+    end = start + size
+    if end >= len(data):
+        return str(data[start:].data, "utf-8"), len(data)
+    part = data[start:end].tobytes()
+    boundary = part.rfind(b"\n\n" if wrapped else b"\n")
+    if boundary >= 0:
+        stop = boundary + (2 if wrapped else 1)
+        return part[:stop].decode(), start + stop
+    return part.decode("utf-8", "ignore").rstrip(), None
+
+
+def _unsure(pieces: list[str]) -> int:
+    """The first of the last pieces of a text that goes on, which might end elsewhere if more of it were seen.
+
+    A boundary depends on what comes up to the next letter or mark, so on no more than the next piece; a few words more
+    for abbreviations of several words.
+    """
+    count, size = 0, 0
+    while count < len(pieces) and (count < FEWEST_UNSURE or size < UNSURE_CHARACTERS):
+        count += 1
+        size += len(pieces[-count])
+    return len(pieces) - count
+
+
+def _places(pieces: list[str], at: int) -> tuple[list[int], list[int], int]:
+    """Where the sentences among pieces lie, the first of which begins at code point `at`, and how many a mark ends."""
+    starts: list[int] = []
+    ends: list[int] = []
+    marked = 0
+    for piece in pieces:
+        sentence = piece.strip()
+        if any(map(str.isalnum, sentence)):
+            start = at + len(piece) - len(piece.lstrip())
+            starts.append(start)
+            ends.append(start + len(sentence))
+            marked += sentence.rstrip(CLOSING)[-1:] in MARKS
+        at += len(piece)
+    return starts, ends, marked

@@ -28,6 +28,8 @@ from dolma_pipe.tagger import Tagger, count, real, span_array, spans
 from dolma_pipe.tokenizer import Engine, Identity, identify, open_tokenizer
 
 PIECE = 100_000
+AT_ONCE = 1 << 23
+"""Bytes of pieces that are encoded together."""
 MOST_PERIOD = 13
 
 
@@ -71,8 +73,22 @@ class TokenRepetition(Tagger):
 
     def tag(self, batch: Batch) -> dict[str, Any]:
         pieces = _pieces(batch)
+        runs: list[list[Run]] = [[] for _ in range(len(batch))]
+        groups = np.array_split(np.arange(len(pieces.documents)), int(batch.offsets[-1]) // AT_ONCE + 1)
+        for group in groups:
+            if len(group):
+                first, last = group[0], group[-1] + 1
+                some = Pieces(pieces.documents[group], pieces.starts[group], pieces.offsets[first : last + 1])
+                found = self._found(batch, some)
+                for piece in sorted(found):
+                    runs[some.documents[piece]] += _outermost(found[piece])
+        return self._values(batch, runs)
+
+    def _found(self, batch: Batch, pieces: Pieces) -> dict[int, list[Run]]:
+        """Piece -> its runs, all of them."""
+        low, high = pieces.offsets[0], pieces.offsets[-1]
         tokenizer = open_tokenizer(self.identity, self.engine)
-        ids, ends = tokenizer.encode(batch.data, pieces.offsets)
+        ids, ends = tokenizer.encode(batch.data[low:high], pieces.offsets - low)
         rows = periodic_runs(ids, ends, MOST_PERIOD)
         places = running(self._token_bytes[ids])
         exact = np.diff(places[ends]) == np.diff(pieces.offsets)
@@ -80,10 +96,7 @@ class TokenRepetition(Tagger):
         for piece in np.unique(rows[~exact[rows[:, 0]], 0]).tolist():
             text = batch.data[pieces.offsets[piece] : pieces.offsets[piece + 1]].tobytes().decode()
             found[piece] = self._slow_runs(text, int(pieces.starts[piece]))
-        runs: list[list[Run]] = [[] for _ in range(len(batch))]
-        for piece in sorted(found):
-            runs[pieces.documents[piece]] += _outermost(found[piece])
-        return self._values(batch, runs)
+        return found
 
     @functools.cached_property
     def _token_bytes(self) -> Int64s:

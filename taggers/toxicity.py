@@ -21,7 +21,7 @@ class Toxicity(Fasttext):
     the lines out (`edit: {remove: toxicity.lines}`).
     """
 
-    version = 1
+    version = 2
 
     def __init__(
         self, *, model: str = "toxicity", label: str = "toxic", min_line_score: float = 0.9, lowercase: bool = True

@@ -18,7 +18,8 @@ from dolma_pipe.kernels.marks import (
     word_start,
     words_between,
 )
-from dolma_pipe.kernels.masks import WIDTH, below, equal, first, letter, most, popcount, without_first
+from dolma_pipe.kernels.masks import WIDTH, below, equal, first, is_ascii, letter, most, popcount, without_first
+from dolma_pipe.kernels.newlines import line_end, most_filled
 from dolma_pipe.kernels.utf8 import chars_between
 from dolma_pipe.kernels.words import first_bytes
 
@@ -70,7 +71,7 @@ def _bytes_before(data: np.ndarray, at: int, lowest: int) -> np.uint64:
 
 
 @piece
-def phrase(data: np.ndarray, start: int, end: int, lowest: int) -> int:
+def _phrase(data: np.ndarray, start: int, end: int, lowest: int) -> int:
     """The bit of the phrase whose last word begins at `start` (POLICY, LOREM_IPSUM), or 0.
 
     Phrases match as substrings: their last word may go on ("cookies!"), their first may have begun earlier.
@@ -96,7 +97,7 @@ def phrase(data: np.ndarray, start: int, end: int, lowest: int) -> int:
 
 
 @piece
-def holds_javascript(data: np.ndarray, start: int, end: int) -> bool:
+def _holds_javascript(data: np.ndarray, start: int, end: int) -> bool:
     """Whether `data[start:end]` holds "javascript" in any case."""
     for at in range(start, end - 9):
         if data[at] | 0x20 == 0x6A and load64(data, at) | _CASE == _JAVASCRI:
@@ -139,7 +140,7 @@ def _ends_sentence(data: np.ndarray, start: int, end: int, next_start: int) -> b
 
 
 @piece
-def _phrases(data: np.ndarray, marks: Marks, start: int, end: int, lowest: int) -> int:
+def phrases(data: np.ndarray, marks: Marks, start: int, end: int, lowest: int) -> int:
     """The bits of the phrases and of "javascript" in the line `data[start:end]`."""
     bits = 0
     for block in range(start // WIDTH, (end + WIDTH - 1) // WIDTH):
@@ -153,17 +154,17 @@ def _phrases(data: np.ndarray, marks: Marks, start: int, end: int, lowest: int) 
         while found:
             word = at + first(found)
             found = without_first(found)
-            bits |= phrase(data, word, word_end(marks, word), lowest)
+            bits |= _phrase(data, word, word_end(marks, word), lowest)
         found = letter(data, at, 0x6A) & here
         while found:
             place = at + first(found)
             found = without_first(found)
-            bits |= holds_javascript(data, place, min(place + 10, end)) << JAVASCRIPT
+            bits |= _holds_javascript(data, place, min(place + 10, end)) << JAVASCRIPT
     return bits
 
 
 @piece
-def _holds_long_word(data: np.ndarray, marks: Marks, start: int, end: int) -> bool:
+def holds_long_word(data: np.ndarray, marks: Marks, start: int, end: int) -> bool:
     """Whether a word of `data[start:end]` has more than LONGEST_WORD code points, and so as many bytes."""
     for place in range(start + LONGEST_WORD, end, LONGEST_WORD):
         if is_inside(marks, place):
@@ -182,7 +183,7 @@ def _line_bits(data: np.ndarray, marks: Marks, start: int, end: int, words: int,
     bits = 1 << FILLED | dotted << DOTTED
     bits |= (not punctuated) << UNPUNCTUATED
     bits |= (words < 3) << UNDER_3_WORDS | (words < 5) << UNDER_5_WORDS
-    return bits | _phrases(data, marks, start, end, lowest) | _holds_long_word(data, marks, start, end) << LONG_WORD
+    return bits | phrases(data, marks, start, end, lowest) | holds_long_word(data, marks, start, end) << LONG_WORD
 
 
 @piece
@@ -194,7 +195,7 @@ def _may_end_sentence(data: np.ndarray, at: int) -> np.uint64:
 
 
 @piece
-def _line_sentences(data: np.ndarray, marks: Marks, start: int, end: int) -> int:
+def line_sentences(data: np.ndarray, marks: Marks, start: int, end: int) -> int:
     """Sentences of a line whose words are `data[start:end]`; its last word ends one, whatever it is."""
     count, before = 1, np.uint64(0)
     for block in range(start // WIDTH, (end - 1) // WIDTH + 1):
@@ -207,15 +208,6 @@ def _line_sentences(data: np.ndarray, marks: Marks, start: int, end: int) -> int
             place = at + first(found)
             found = without_first(found)
             count += _ends_sentence(data, own_start(marks, place - 1), place, word_start(marks, place))
-    return count
-
-
-@piece
-def count_sentences(data: np.ndarray, starts: np.ndarray, ends: np.ndarray, first: int, last: int) -> int:
-    """Sentences of a line with the words `first:last`; its last word ends one, whatever it is."""
-    count = 1
-    for word in range(first, last - 1):
-        count += _ends_sentence(data, starts[word], ends[word], starts[word + 1])
     return count
 
 
@@ -241,14 +233,7 @@ def add_span(starts: np.ndarray, ends: np.ndarray, count: int, first: int, start
 
 @kernel
 def c4_signals(
-    data: np.ndarray,
-    document_offsets: np.ndarray,
-    line_starts: np.ndarray,
-    line_ends: np.ndarray,
-    line_chars: np.ndarray,
-    line_offsets: np.ndarray,
-    marks: Marks,
-    min_words: int,
+    data: np.ndarray, offsets: np.ndarray, marks: Marks, min_words: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """(int64[ROWS, n], and the removed lines as spans in code points: starts, ends, offsets int64[n + 1]).
 
@@ -256,30 +241,31 @@ def c4_signals(
     and LOREM_IPSUM hold such a phrase; KEPT pass every line rule and have `min_words`; KEPT_WORDS and SENTENCES are
     theirs. BRACES are all `{` of the document. A removed line takes its newline along; neighbours make one span.
     """
-    found = np.zeros((ROWS, len(line_offsets) - 1), np.int64)
-    span_starts, span_ends = np.empty(len(line_ends), np.int32), np.empty(len(line_ends), np.int32)
-    span_offsets = np.zeros(len(line_offsets), np.int64)
-    spans = 0
-    for document in range(len(line_offsets) - 1):
-        lowest, highest = document_offsets[document], document_offsets[document + 1]
-        found[BRACES, document] = _count_braces(data, lowest, highest)
-        place = 0
-        for line in range(line_offsets[document], line_offsets[document + 1]):
-            next_place = place + line_chars[line] + (line + 1 < line_offsets[document + 1])
-            start, end = line_starts[line], line_ends[line]
-            start, bits, words = first_inside(marks, start, end), 0, 0
+    found, spans, most = np.zeros((ROWS, len(offsets) - 1), np.int64), 0, 1
+    for document in range(len(offsets) - 1):
+        most += most_filled(data, offsets[document], offsets[document + 1]) + 1
+    span_starts, span_ends = np.empty(most, np.int32), np.empty(most, np.int32)
+    span_offsets = np.zeros(len(offsets), np.int64)
+    for document in range(len(offsets) - 1):
+        low, high = offsets[document], offsets[document + 1]
+        found[BRACES, document] = _count_braces(data, low, high)
+        place, at, plain = 0, low, is_ascii(data, low, high)
+        while at <= high:
+            stop = line_end(data, at, high)
+            next_place = place + (stop - at if plain else chars_between(data, at, stop)) + (stop < high)
+            start, end, bits, words = first_inside(marks, at, stop), stop, 0, 0
             if start < end:
                 end = behind_inside(marks, start, end)
                 words = words_between(marks, start, end)
-                bits = _line_bits(data, marks, start, end, words, lowest)
+                bits = _line_bits(data, marks, start, end, words, low)
             if words >= max(min_words, 1) and bits & _LINE_FLAWS == 0:
                 bits |= 1 << KEPT
                 found[KEPT_WORDS, document] += words
-                found[SENTENCES, document] += _line_sentences(data, marks, start, end)
+                found[SENTENCES, document] += line_sentences(data, marks, start, end)
             else:
                 spans = add_span(span_starts, span_ends, spans, span_offsets[document], place, next_place)
-            for row in range(KEPT + 1):
+            for row in range(KEPT + 1 if bits else 0):
                 found[row, document] += bits >> row & 1
-            place = next_place
+            place, at = next_place, stop + 1
         span_offsets[document + 1] = spans
     return found, span_starts[:spans], span_ends[:spans], span_offsets

@@ -10,19 +10,21 @@ from dolma_pipe.kernels import kernel, piece
 from dolma_pipe.kernels.alphabetic import is_member
 from dolma_pipe.kernels.c4 import (
     JAVASCRIPT,
-    LONGEST_WORD,
     LOREM_IPSUM,
     POLICY,
     add_span,
-    count_sentences,
-    holds_javascript,
-    phrase,
+    holds_long_word,
+    line_sentences,
+    phrases,
 )
-from dolma_pipe.kernels.linebreaks import count_breaks
+from dolma_pipe.kernels.linebreaks import next_break
 from dolma_pipe.kernels.lines import ends_with_dots
+from dolma_pipe.kernels.marks import Marks, behind_inside, first_inside, put_word, words_between
+from dolma_pipe.kernels.masks import WIDTH
 from dolma_pipe.kernels.utf8 import code_point_at
 from dolma_pipe.kernels.whitespace import space_width
 
+_ZERO = np.uint64(0)
 LOREM, BRACES, SENTENCES, KEPT, ROWS = range(5)
 """Rows of what `datatrove_c4_signals` returns."""
 
@@ -35,8 +37,7 @@ class Line(NamedTuple):
     """One line without its citations, for lines that have any, and where those lie."""
 
     text: np.ndarray  # uint8
-    starts: np.ndarray  # int32: words in `text`
-    ends: np.ndarray  # int32
+    marks: Marks  # words in `text`
     cut_starts: np.ndarray  # int32: citations in the document
     cut_ends: np.ndarray  # int32
 
@@ -90,20 +91,20 @@ def _clean(data: np.ndarray, start: int, end: int, line: Line, decimals: np.ndar
 
 
 @piece
-def _split(line: Line, size: int) -> int:
-    """Fills the words of a cleaned line; returns how many."""
-    at, count = 0, 0
+def _mark(line: Line, size: int) -> None:
+    """Marks the words of a cleaned line."""
+    for block in range(size // WIDTH + 1):
+        line.marks.starts[block], line.marks.inside[block] = _ZERO, _ZERO
+    at = 0
     while at < size:
         width = space_width(line.text, at)
         if width > 0:
             at += width
             continue
-        line.starts[count] = at
+        start = at
         while at < size and space_width(line.text, at) == 0:
             at += 1
-        line.ends[count] = at
-        count += 1
-    return count
+        put_word(line.marks, start, at)
 
 
 @piece
@@ -125,15 +126,9 @@ def _ends_in_mark(data: np.ndarray, start: int, end: int) -> bool:
 
 
 @piece
-def _verdict(
-    data: np.ndarray, starts: np.ndarray, ends: np.ndarray, first: int, last: int, start: int, end: int
-) -> int:
-    """What the words `first:last` of the line `data[start:end]` say of it."""
-    bits = 0
-    for word in range(first, last):
-        bits |= phrase(data, starts[word], ends[word], start)
-        if ends[word] - starts[word] >= 10:
-            bits |= holds_javascript(data, starts[word], ends[word]) << JAVASCRIPT
+def _verdict(data: np.ndarray, marks: Marks, start: int, end: int) -> int:
+    """What the words of the line `data[start:end]` say of it."""
+    bits = phrases(data, marks, start, end, start)
     if bits >> LOREM_IPSUM & 1:
         return _END_AT_LOREM
     if bits >> JAVASCRIPT & 1:
@@ -145,33 +140,25 @@ def _verdict(
 
 @piece
 def _judge(
-    data: np.ndarray,
-    starts: np.ndarray,
-    ends: np.ndarray,
-    chars: np.ndarray,
-    first: int,
-    last: int,
-    line: Line,
-    decimals: np.ndarray,
-    min_words: int,
+    data: np.ndarray, marks: Marks, start: int, end: int, line: Line, decimals: np.ndarray, min_words: int,
     terminal: bool,
-) -> tuple[int, int, int]:
-    """(verdict on the line with the words `first:last`, its sentences if it stays, citations in it)."""
-    for word in range(first, last):
-        if chars[word] > LONGEST_WORD:
-            return _DROP, 0, 0
-    start, end = starts[first], ends[last - 1]
-    if not _holds(data, start, end, 0x5B):
-        if (terminal and not _ends_in_mark(data, start, end)) or last - first < min_words:
-            return _DROP, 0, 0
-        verdict = _verdict(data, starts, ends, first, last, start, end)
-        return verdict, count_sentences(data, starts, ends, first, last) if verdict == _KEEP else 0, 0
-    size, cuts = _clean(data, start, end, line, decimals)
-    if (terminal and not _ends_in_mark(line.text, 0, size)) or last - first < min_words:
+) -> tuple[int, int, int]:  # fmt: skip
+    """(verdict on the line of the words `data[start:end]`, its sentences if it stays, citations in it)."""
+    if holds_long_word(data, marks, start, end):
         return _DROP, 0, 0
-    count = _split(line, size)
-    verdict = _verdict(line.text, line.starts, line.ends, 0, count, 0, size)
-    return verdict, count_sentences(line.text, line.starts, line.ends, 0, count), cuts
+    few = words_between(marks, start, end) < min_words
+    if not _holds(data, start, end, 0x5B):
+        if few or (terminal and not _ends_in_mark(data, start, end)):
+            return _DROP, 0, 0
+        verdict = _verdict(data, marks, start, end)
+        return verdict, line_sentences(data, marks, start, end) if verdict == _KEEP else 0, 0
+    size, cuts = _clean(data, start, end, line, decimals)
+    if few or (terminal and not _ends_in_mark(line.text, 0, size)):
+        return _DROP, 0, 0
+    _mark(line, size)
+    low = first_inside(line.marks, 0, size)
+    sentences = line_sentences(line.text, line.marks, low, behind_inside(line.marks, low, size)) if low < size else 1
+    return _verdict(line.text, line.marks, 0, size), sentences, cuts
 
 
 @piece
@@ -285,35 +272,13 @@ def _spans(size: int) -> Spans:
 
 @kernel
 def _line(size: int) -> Line:
-    return Line(
-        np.empty(size, np.uint8),
-        np.empty(size // 2 + 1, np.int32),
-        np.empty(size // 2 + 1, np.int32),
-        np.empty(size // 2 + 1, np.int32),
-        np.empty(size // 2 + 1, np.int32),
-    )
-
-
-@piece
-def _line_end(data: np.ndarray, starts: np.ndarray, ends: np.ndarray, word: int, last_word: int) -> int:
-    """The word behind the line that begins with `word`."""
-    word += 1
-    while word < last_word and count_breaks(data, ends[word - 1], starts[word])[0] == 0:
-        word += 1
-    return word
+    words = Marks(np.zeros(size // WIDTH + 1, np.uint64), np.zeros(size // WIDTH + 1, np.uint64))
+    return Line(np.empty(size, np.uint8), words, np.empty(size // 2 + 1, np.int32), np.empty(size // 2 + 1, np.int32))
 
 
 @kernel
 def datatrove_c4_signals(
-    data: np.ndarray,
-    document_offsets: np.ndarray,
-    starts: np.ndarray,
-    ends: np.ndarray,
-    chars: np.ndarray,
-    offsets: np.ndarray,
-    decimals: np.ndarray,
-    min_words: int,
-    terminal: bool,
+    data: np.ndarray, offsets: np.ndarray, marks: Marks, decimals: np.ndarray, min_words: int, terminal: bool
 ) -> tuple[np.ndarray, Spans, np.ndarray, Spans, np.ndarray]:
     """(int64[ROWS, n], spans to remove, their offsets int64[n + 1], spans that become a newline, theirs).
 
@@ -324,24 +289,21 @@ def datatrove_c4_signals(
     found = np.zeros((ROWS, len(offsets) - 1), np.int64)
     longest = 1
     for document in range(len(offsets) - 1):
-        longest = max(longest, document_offsets[document + 1] - document_offsets[document])
+        longest = max(longest, offsets[document + 1] - offsets[document])
     line = _line(longest)
     most, brackets = _count_edges(data)
     removed, breaks = _spans(2 * (most + len(offsets)) + brackets), _spans(most + len(offsets))
     removed_offsets, break_offsets = np.zeros(len(offsets), np.int64), np.zeros(len(offsets), np.int64)
     for document in range(len(offsets) - 1):
-        cursor = int(document_offsets[document])
-        word, last_word = offsets[document], offsets[document + 1]
-        span, solid, begun = removed.counts[0], cursor, False
-        while word < last_word:
-            first, word = word, _line_end(data, starts, ends, word, last_word)
-            verdict, sentences, cuts = _judge(
-                data, starts, ends, chars, first, word, line, decimals, min_words, terminal
-            )
+        cursor, high = int(offsets[document]), offsets[document + 1]
+        span, solid, begun, start = removed.counts[0], cursor, False, first_inside(marks, cursor, high)
+        while start < high:
+            stop = next_break(data, start, high)
+            end = behind_inside(marks, start, stop)
+            verdict, sentences, cuts = _judge(data, marks, start, end, line, decimals, min_words, terminal)
             if verdict == _KEEP:
                 found[SENTENCES, document] += sentences
                 found[KEPT, document] += 1
-                start, end = starts[first], ends[word - 1]
                 line_end = _solid_end(data, start, end, line, cuts) if cuts > 0 else end
                 if begun or line_end > start:
                     cursor = _keep_line(data, removed, breaks, span, cursor, start, end, line, cuts, begun)
@@ -349,6 +311,7 @@ def datatrove_c4_signals(
             elif verdict != _DROP:
                 found[LOREM if verdict == _END_AT_LOREM else BRACES, document] = 1
                 break
-        _close(removed, breaks, span, break_offsets[document], solid, document_offsets[document + 1])
+            start = first_inside(marks, stop, high)
+        _close(removed, breaks, span, break_offsets[document], solid, high)
         removed_offsets[document + 1], break_offsets[document + 1] = removed.counts[0], breaks.counts[0]
     return found, removed, removed_offsets, breaks, break_offsets

@@ -11,6 +11,9 @@ from dolma_pipe.kernels.alphabetic import is_member
 from dolma_pipe.kernels.firsts import name_keys, table_size
 from dolma_pipe.kernels.hashing import hash64
 from dolma_pipe.kernels.lines import ends_with_dots, is_horizontal_ellipsis
+from dolma_pipe.kernels.marks import Marks, behind_inside, first_inside
+from dolma_pipe.kernels.masks import is_ascii
+from dolma_pipe.kernels.newlines import line_end, most_filled
 from dolma_pipe.kernels.utf8 import chars_between, code_point_at
 
 (
@@ -25,7 +28,7 @@ class Segments(NamedTuple):
     """Lines or paragraphs of one document without outer white space, and the copies among them."""
 
     hashes: np.ndarray  # uint64[m]
-    chars: np.ndarray  # int64[m]
+    chars: np.ndarray  # int32[m]
     firsts: np.ndarray  # int32[m]: where an equal one occurs first
     copies: np.ndarray  # int32[m]: how many equal ones there are, at the first
 
@@ -33,7 +36,7 @@ class Segments(NamedTuple):
 @kernel
 def _scratch(size: int) -> Segments:
     return Segments(
-        np.empty(size, np.uint64), np.empty(size, np.int64), np.empty(size, np.int32), np.empty(size, np.int32)
+        np.empty(size, np.uint64), np.empty(size, np.int32), np.empty(size, np.int32), np.empty(size, np.int32)
     )
 
 
@@ -41,16 +44,6 @@ def _scratch(size: int) -> Segments:
 def _is_space(byte: int) -> bool:
     """White space as fastText splits at it."""
     return byte == 0x20 or 0x09 <= byte <= 0x0D or byte == 0
-
-
-@kernel
-def begin_with(data: np.ndarray, starts: np.ndarray, members: np.ndarray) -> np.ndarray:
-    """Which ranges begin with a code point of the bitmap: bool[m]."""
-    found = np.empty(len(starts), np.bool_)
-    for i in range(len(starts)):
-        code, _ = code_point_at(data, starts[i])
-        found[i] = is_member(code, members)
-    return found
 
 
 @piece
@@ -121,12 +114,21 @@ def _add_copies(segments: Segments, count: int, found: np.ndarray, row: int, doc
         found[row + 3, document] += segments.chars[i] if copied else 0
 
 
+@piece
+def _holds_empty_line(data: np.ndarray, start: int, end: int) -> bool:
+    """Whether two newlines stand together in `data[start:end]`."""
+    found = False
+    for at in range(start, end - 1):
+        found |= data[at] == 0x0A and data[at + 1] == 0x0A
+    return found
+
+
 @kernel
 def page_signals(
     data: np.ndarray, offsets: np.ndarray, line_starts: np.ndarray, line_ends: np.ndarray, line_offsets: np.ndarray,
-    word_starts: np.ndarray, word_ends: np.ndarray, word_offsets: np.ndarray, members: np.ndarray, most_slots: int,
+    marks: Marks, members: np.ndarray, most_slots: int,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Counts over each document, int64[ROWS, n], and the WORDS of each line, int32[m].
+    """Counts over each document, int64[ROWS, n], and the WORDS of each line, int32[m]; lines are those with a word.
 
     WORDS between white space (ASCII's) that begin with a member of the bitmap; SYMBOLS `#`, `...`, `. . .`, `…`. LINES
     hold a word; BULLETS and ELLIPSES count lines that begin and end so. PARAGRAPHS are what two newlines part. Both
@@ -136,77 +138,96 @@ def page_signals(
     longest = 1
     for document in range(len(offsets) - 1):
         longest = max(longest, line_offsets[document + 1] - line_offsets[document])
-    lines, paragraphs = _scratch(longest), _scratch(longest)
+    segments = _scratch(longest)
     keys = np.empty(table_size(longest, most_slots), np.uint64)
     slots = np.empty(len(keys), np.int32)
     for document in range(len(offsets) - 1):
         found[SYMBOLS, document] = _symbols(data, offsets[document], offsets[document + 1])
-        line_count, paragraph_count, begin, stop = 0, 0, -1, -1
-        word, last_word = word_offsets[document], word_offsets[document + 1]
-        for line in range(line_offsets[document], line_offsets[document + 1]):
-            if line_starts[line] == line_ends[line] and begin >= 0:
-                paragraph_count, begin = _put(paragraphs, paragraph_count, data, begin, stop), -1
-            if word == last_word or word_starts[word] >= line_ends[line]:
-                continue
-            start = word_starts[word]
-            while word < last_word and word_starts[word] < line_ends[line]:
-                word += 1
-            stop = word_ends[word - 1]
-            begin = start if begin < 0 else begin
+        count, first, last = 0, line_offsets[document], line_offsets[document + 1]
+        for line in range(first, last):
+            start = first_inside(marks, line_starts[line], line_ends[line])
+            stop = behind_inside(marks, start, line_ends[line])
             words[line] = _words(data, line_starts[line], line_ends[line], members)
             found[WORDS, document] += words[line]
-            line_count = _put(lines, line_count, data, start, stop)
+            count = _put(segments, count, data, start, stop)
             found[BULLETS, document] += _is_bullet(data, start, stop)
             found[ELLIPSES, document] += (
                 ends_with_dots(data, start, stop)
                 or is_horizontal_ellipsis(data, start, stop)
                 or _ends_with_spaced_dots(data, start, stop)
             )
-        if begin >= 0:
-            paragraph_count = _put(paragraphs, paragraph_count, data, begin, stop)
-        name_keys(lines.hashes, 0, line_count, lines.firsts, lines.copies, keys, slots)
-        _add_copies(lines, line_count, found, LINES, document)
-        name_keys(paragraphs.hashes, 0, paragraph_count, paragraphs.firsts, paragraphs.copies, keys, slots)
-        _add_copies(paragraphs, paragraph_count, found, PARAGRAPHS, document)
+        name_keys(segments.hashes, 0, count, segments.firsts, segments.copies, keys, slots)
+        _add_copies(segments, count, found, LINES, document)
+        count, start = 0, 0
+        for line in range(first, last):
+            if line == first or _holds_empty_line(data, line_ends[line - 1], line_starts[line]):
+                start = first_inside(marks, line_starts[line], line_ends[line])
+            if line + 1 == last or _holds_empty_line(data, line_ends[line], line_starts[line + 1]):
+                count = _put(segments, count, data, start, behind_inside(marks, start, line_ends[line]))
+        name_keys(segments.hashes, 0, count, segments.firsts, segments.copies, keys, slots)
+        _add_copies(segments, count, found, PARAGRAPHS, document)
     return found, words
 
 
 @kernel
 def left_out(
-    data: np.ndarray, line_starts: np.ndarray, line_ends: np.ndarray, line_chars: np.ndarray, line_offsets: np.ndarray,
-    word_starts: np.ndarray, word_ends: np.ndarray, stays: np.ndarray,
+    data: np.ndarray, offsets: np.ndarray, line_starts: np.ndarray, line_offsets: np.ndarray, marks: Marks,
+    stays: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     """Spans in code points of what goes with the lines that do not stay, and of the white space around the rest.
 
-    (starts, ends, int64[n + 1] offsets). A line takes its newline along; neighbours make one span.
+    (starts, ends, int64[n + 1] offsets). Lines are those with a word; of the others the empty ones stay. A line takes
+    its newline along; neighbours make one span.
     """
-    starts = np.empty(len(line_starts) + 2 * len(line_offsets), np.int64)
-    ends, offsets = np.empty_like(starts), np.zeros(len(line_offsets), np.int64)
-    count, word = 0, 0
-    for document in range(len(line_offsets) - 1):
+    most = 0
+    for document in range(len(offsets) - 1):
+        most += most_filled(data, offsets[document], offsets[document + 1]) + 2
+    starts, ends, span_offsets = np.empty(most, np.int32), np.empty(most, np.int32), np.zeros(len(offsets), np.int64)
+    count, line = 0, 0
+    for document in range(len(offsets) - 1):
         place, behind, begun = 0, 0, False  # where this line lies, and where the last one that stays ends
-        held = count
-        for line in range(line_offsets[document], line_offsets[document + 1]):
-            first, after = word, place + line_chars[line] + 1
-            while word < len(word_starts) and word_starts[word] < line_ends[line]:
-                word += 1
-            if stays[line] and word > first:
-                low = place + chars_between(data, line_starts[line], word_starts[first])
+        held, at, high = count, offsets[document], offsets[document + 1]
+        plain = is_ascii(data, at, high)
+        while at <= high:
+            stop = line_end(data, at, high)
+            after = place + (stop - at if plain else chars_between(data, at, stop)) + 1
+            filled = line < line_offsets[document + 1] and line_starts[line] == at
+            stay = stays[line] if filled else at == stop
+            line += int(filled)
+            if stay and filled:
+                start = first_inside(marks, at, stop)
+                low = place + chars_between(data, at, start)
                 if not begun and low > 0:
                     starts[count], ends[count] = 0, low
                     count += 1
                 begun, held = True, count
-                behind = place + chars_between(data, line_starts[line], word_ends[word - 1])
-            elif begun and not stays[line]:
+                behind = low + chars_between(data, start, behind_inside(marks, start, stop))
+            elif begun and not stay:
                 if count > held and ends[count - 1] == place:
                     ends[count - 1] = after
                 else:
                     starts[count], ends[count] = place, after
                     count += 1
-            place = after
+            place, at = after, stop + 1
         count = held  # what lies behind the last line that stays goes as one
         if place - 1 > behind:
             starts[count], ends[count] = behind, place - 1
             count += 1
-        offsets[document + 1] = count
-    return starts[:count], ends[:count], offsets
+        span_offsets[document + 1] = count
+    return starts[:count], ends[:count], span_offsets
+
+
+@kernel
+def freed_words(
+    data: np.ndarray, starts: np.ndarray, ends: np.ndarray, marks: Marks, members: np.ndarray
+) -> np.ndarray:
+    """How many WORDS more each line has without the white space that it begins with: int64[m]. What is white space to
+    Python may be none to fastText, and so the beginning of a piece that begins with no letter."""
+    found = np.empty(len(starts), np.int64)
+    for line in range(len(starts)):
+        start = first_inside(marks, starts[line], ends[line])
+        stop = start
+        while stop < ends[line] and not _is_space(data[stop]):
+            stop += 1
+        found[line] = _words(data, start, stop, members) - _words(data, starts[line], stop, members)
+    return found

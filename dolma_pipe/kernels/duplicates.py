@@ -13,8 +13,9 @@ import numpy as np
 from dolma_pipe.kernels import kernel, piece
 from dolma_pipe.kernels.firsts import name_keys, table_size
 from dolma_pipe.kernels.hashing import combine64, hash64
-from dolma_pipe.kernels.lines import outer_empty_lines
 from dolma_pipe.kernels.marks import Marks, behind_inside, first_inside
+from dolma_pipe.kernels.masks import is_ascii
+from dolma_pipe.kernels.newlines import count_lines, line_end, most_filled, outer_empty_lines
 from dolma_pipe.kernels.utf8 import chars_between
 
 (
@@ -30,7 +31,7 @@ class Pieces(NamedTuple):
     """Lines or paragraphs of one document, and the copies among them."""
 
     hashes: np.ndarray  # uint64[m]
-    chars: np.ndarray  # int64[m]
+    chars: np.ndarray  # int32[m]
     filled: np.ndarray  # bool[m]: holds a word
     firsts: np.ndarray  # int32[m]: where an equal piece occurs first
     copies: np.ndarray  # int32[m]: how many equal ones there are, at the first
@@ -44,30 +45,31 @@ def _put(pieces: Pieces, at: int, value: np.uint64, chars: int, filled: bool) ->
 
 @piece
 def _gather(
-    lines: Pieces,
-    paragraphs: Pieces,
-    starts: np.ndarray,
-    ends: np.ndarray,
-    chars: np.ndarray,
-    hashes: np.ndarray,
-    first: int,
-    last: int,
-    marks: Marks,
+    lines: Pieces, paragraphs: Pieces, data: np.ndarray, low: int, high: int, marks: Marks, plain: bool
 ) -> tuple[int, int]:
     """Writes a document's lines that are not empty, and its paragraphs; returns how many of each."""
-    line_count, paragraph_count, length, state = 0, 0, 0, np.uint64(0)
-    for i in range(first, last):
-        filled = first_inside(marks, starts[i], ends[i]) < ends[i]
-        if chars[i] > 0:
-            line_count = _put(lines, line_count, hashes[i], chars[i], filled)
-        if filled:
-            state, length = combine64(state, hashes[i]), length + chars[i] + (length > 0)
-        elif length > 0:
+    line_count, paragraph_count, length, state, at = 0, 0, 0, np.uint64(0), low
+    while at < high:
+        start, end = at, line_end(data, at, high)
+        at = end + 1
+        filled = first_inside(marks, start, end) < end
+        if start < end:
+            value, size = hash64(data, start, end), _size(data, start, end, plain)
+            line_count = _put(lines, line_count, value, size, filled)
+            if filled:
+                state, length = combine64(state, value), length + size + (length > 0)
+        if length > 0 and not filled:
             paragraph_count = _put(paragraphs, paragraph_count, state, length, True)
             length, state = 0, np.uint64(0)
     if length > 0:
         paragraph_count = _put(paragraphs, paragraph_count, state, length, True)
     return line_count, paragraph_count
+
+
+@piece
+def _size(data: np.ndarray, start: int, end: int, plain: bool) -> int:
+    """Code points; `plain` text has one in each byte."""
+    return end - start if plain else chars_between(data, start, end)
 
 
 @piece
@@ -100,28 +102,16 @@ def _add_dolma_lines(lines: Pieces, count: int, outer: int, empty: int, found: n
 
 
 @piece
-def _gather_blocks(
-    blocks: Pieces,
-    data: np.ndarray,
-    starts: np.ndarray,
-    ends: np.ndarray,
-    chars: np.ndarray,
-    hashes: np.ndarray,
-    first: int,
-    last: int,
-    low: int,
-    high: int,
-) -> int:
+def _gather_blocks(blocks: Pieces, data: np.ndarray, low: int, high: int, plain: bool) -> int:
     """Writes a document's blocks, runs of lines that are not empty between its first word at `low` and the end of its
     last one at `high`; returns how many."""
-    count, length, state = 0, 0, np.uint64(0)
-    for i in range(first, last):
-        start, end = max(starts[i], low), min(ends[i], high)
+    count, length, state, at = 0, 0, np.uint64(0), low
+    while at < high:
+        start, end = at, line_end(data, at, high)
+        at = end + 1
         if start < end:
-            whole = start == starts[i] and end == ends[i]
-            value = hashes[i] if whole else hash64(data, start, end)
-            size = chars[i] if whole else chars_between(data, start, end)
-            state, length = combine64(state, value), length + size + (length > 0)
+            state = combine64(state, hash64(data, start, end))
+            length += _size(data, start, end, plain) + (length > 0)
         elif length > 0:
             count = _put(blocks, count, state, length, True)
             length, state = 0, np.uint64(0)
@@ -134,7 +124,7 @@ def _gather_blocks(
 def _scratch(size: int) -> Pieces:
     return Pieces(
         np.empty(size, np.uint64),
-        np.empty(size, np.int64),
+        np.empty(size, np.int32),
         np.empty(size, np.bool_),
         np.empty(size, np.int32),
         np.empty(size, np.int32),
@@ -142,17 +132,7 @@ def _scratch(size: int) -> Pieces:
 
 
 @kernel
-def duplicate_signals(
-    data: np.ndarray,
-    starts: np.ndarray,
-    ends: np.ndarray,
-    chars: np.ndarray,
-    hashes: np.ndarray,
-    offsets: np.ndarray,
-    document_offsets: np.ndarray,
-    marks: Marks,
-    most_slots: int,
-) -> np.ndarray:
+def duplicate_signals(data: np.ndarray, offsets: np.ndarray, marks: Marks, most_slots: int) -> np.ndarray:
     """Counts over the lines of each document: int64[ROWS, n].
 
     LINES that hold a word, REPEATED_LINES that occurred before and their characters; the same for paragraphs.
@@ -164,22 +144,24 @@ def duplicate_signals(
     found = np.zeros((ROWS, len(offsets) - 1), np.int64)
     longest = 1
     for document in range(len(offsets) - 1):
-        longest = max(longest, offsets[document + 1] - offsets[document])
+        longest = max(longest, most_filled(data, offsets[document], offsets[document + 1]))
     lines, paragraphs = _scratch(longest), _scratch(longest)
     keys = np.empty(table_size(longest, most_slots), np.uint64)
     slots = np.empty(len(keys), np.int32)
+    totals = count_lines(data, offsets)
     for document in range(len(offsets) - 1):
-        first, last = offsets[document], offsets[document + 1]
-        line_count, paragraph_count = _gather(lines, paragraphs, starts, ends, chars, hashes, first, last, marks)
+        low, high = offsets[document], offsets[document + 1]
+        plain = is_ascii(data, low, high)
+        line_count, paragraph_count = _gather(lines, paragraphs, data, low, high, marks, plain)
         name_keys(lines.hashes, 0, line_count, lines.firsts, lines.copies, keys, slots)
         _add_repeats(lines, line_count, found, LINES, document)
-        outer, empty = outer_empty_lines(starts, ends, first, last), last - first - line_count
+        outer, empty = outer_empty_lines(data, low, high), totals[document] - line_count
         _add_dolma_lines(lines, line_count, outer, empty, found, document)
         name_keys(paragraphs.hashes, 0, paragraph_count, paragraphs.firsts, paragraphs.copies, keys, slots)
         _add_repeats(paragraphs, paragraph_count, found, PARAGRAPHS, document)
-        low = first_inside(marks, document_offsets[document], document_offsets[document + 1])
-        high = behind_inside(marks, low, document_offsets[document + 1])
-        block_count = _gather_blocks(paragraphs, data, starts, ends, chars, hashes, first, last, low, high)
+        low = first_inside(marks, low, high)
+        high = behind_inside(marks, low, high)
+        block_count = _gather_blocks(paragraphs, data, low, high, plain)
         name_keys(paragraphs.hashes, 0, block_count, paragraphs.firsts, paragraphs.copies, keys, slots)
         _add_repeats(paragraphs, block_count, found, BLOCKS, document)
     return found

@@ -8,6 +8,7 @@ from functools import cache
 import numpy as np
 
 from dolma_pipe.kernels import kernel, piece
+from dolma_pipe.kernels.marks import Marks, words_between
 from dolma_pipe.kernels.utf8 import chars_between, code_point_at
 
 _SIGN_IN = np.frombuffer(b"sign-in", np.uint8)
@@ -28,20 +29,14 @@ def is_in(bitmap: np.ndarray, code: int) -> bool:
 
 @kernel
 def line_signals(
-    data: np.ndarray, starts: np.ndarray, ends: np.ndarray, word_starts: np.ndarray, upper: np.ndarray,
-    digits: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+    data: np.ndarray, starts: np.ndarray, ends: np.ndarray, marks: Marks, upper: np.ndarray, digits: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Per line: code points that are upper case, that are digits (by their bitmaps), and words: int32[m] each."""
     cased, numeric = np.zeros(len(starts), np.int32), np.zeros(len(starts), np.int32)
-    words = np.zeros(len(starts), np.int32)
-    word = 0
+    words = np.empty(len(starts), np.int32)
     for line in range(len(starts)):
         at, end = starts[line], ends[line]
-        while word < len(word_starts) and word_starts[word] < at:
-            word += 1
-        while word < len(word_starts) and word_starts[word] < end:
-            words[line] += 1
-            word += 1
+        words[line] = words_between(marks, at, end)
         while at < end:
             byte = data[at]
             if byte < 0x80:
@@ -103,18 +98,6 @@ def navigation(data: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> tuple[
     for i in range(len(starts)):
         froms[i], tos[i] = _phrase(data, starts[i], ends[i])
     return froms, tos
-
-
-@kernel
-def char_places(chars: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """Where each line begins, in code points of its document, from the lines' lengths and their documents: int64[m]."""
-    places = np.empty(len(chars), np.int64)
-    for document in range(len(offsets) - 1):
-        place = 0
-        for line in range(offsets[document], offsets[document + 1]):
-            places[line] = place
-            place += chars[line] + 1
-    return places
 
 
 @kernel

@@ -32,23 +32,6 @@ def break_width(data: np.ndarray, at: int, end: int) -> int:
 
 
 @piece
-def count_breaks(data: np.ndarray, start: int, end: int) -> tuple[int, bool]:
-    """(line breaks in the white space `data[start:end]`, whether one lies at its end)."""
-    if end - start == 1 and data[start] == 0x20:
-        return 0, False
-    count, at, last = 0, start, start - 1
-    while at < end:
-        width = break_width(data, at, end)
-        if width > 0:
-            count += 1
-            at += width
-            last = at
-        else:
-            at += 1
-    return count, last == end
-
-
-@piece
 def _begins_with_bullet(data: np.ndarray, start: int, end: int) -> bool:
     """True for `-` and U+2022."""
     if data[start] == 0x2D:
@@ -61,6 +44,21 @@ def _breaks(data: np.ndarray, at: int) -> np.uint64:
     """The bytes from `at` on that may begin a line break."""
     found = (most(data, at, 0x0D) & ~most(data, at, 0x09)) | (most(data, at, 0x1E) & ~most(data, at, 0x1B))
     return found | equal(data, at, 0xC2) | equal(data, at, 0xE2)
+
+
+@piece
+def next_break(data: np.ndarray, start: int, end: int) -> int:
+    """Where the first line break of `data[start:end]` begins, or `end`."""
+    at = start
+    while at < end:
+        found = _breaks(data, at)
+        while found:
+            place = at + first(found)
+            found = without_first(found)
+            if place >= end or break_width(data, place, end) > 0:
+                return min(place, end)
+        at += WIDTH
+    return end
 
 
 @kernel

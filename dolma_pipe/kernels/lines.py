@@ -6,6 +6,7 @@ import numpy as np
 
 from dolma_pipe.kernels import kernel, piece
 from dolma_pipe.kernels.marks import Marks, behind_inside, first_inside
+from dolma_pipe.kernels.newlines import line_end, outer_empty_lines
 
 FILLED, BULLETS, ELLIPSES, DOLMA_BULLETS, DOLMA_ELLIPSES, DOLMA_LINES, ROWS = range(7)
 """Rows of what `line_signals` returns."""
@@ -32,10 +33,8 @@ def _is_bullet(data: np.ndarray, start: int, end: int) -> bool:
 
 
 @kernel
-def line_signals(
-    data: np.ndarray, starts: np.ndarray, ends: np.ndarray, offsets: np.ndarray, marks: Marks
-) -> np.ndarray:
-    """Counts over each document's lines: int64[ROWS, n].
+def line_signals(data: np.ndarray, offsets: np.ndarray, marks: Marks) -> np.ndarray:
+    """Counts over each document's lines, pieces of `text.split("\\n")`: int64[ROWS, n].
 
     FILLED lines with a word; of these, BULLETS whose first word begins with `-`, `*` or `•`, and ELLIPSES whose last
     one ends with `...` or `…`. DOLMA_BULLETS and DOLMA_ELLIPSES: lines that begin with `*` or `-`, or end with `…`,
@@ -43,10 +42,12 @@ def line_signals(
     """
     found = np.zeros((ROWS, len(offsets) - 1), np.int64)
     for document in range(len(offsets) - 1):
-        first, last = offsets[document], offsets[document + 1]
+        low, high = offsets[document], offsets[document + 1]
         filled, bullets, ellipses, dolma_bullets, dolma_ellipses, dolma_lines = 0, 0, 0, 0, 0, 0
-        for line in range(first, last):
-            start, end = starts[line], ends[line]
+        at = low
+        while at < high:
+            start, end = at, line_end(data, at, high)
+            at = end + 1
             if start == end:
                 continue
             dolma_bullets += data[start] == 0x2A or data[start] == 0x2D
@@ -61,12 +62,5 @@ def line_signals(
             ellipses += ends_with_dots(data, start, end) or is_horizontal_ellipsis(data, start, end)
         found[FILLED, document], found[BULLETS, document], found[ELLIPSES, document] = filled, bullets, ellipses
         found[DOLMA_BULLETS, document], found[DOLMA_ELLIPSES, document] = dolma_bullets, dolma_ellipses
-        found[DOLMA_LINES, document] = dolma_lines + outer_empty_lines(starts, ends, first, last)
+        found[DOLMA_LINES, document] = dolma_lines + outer_empty_lines(data, low, high)
     return found
-
-
-@piece
-def outer_empty_lines(starts: np.ndarray, ends: np.ndarray, first: int, last: int) -> int:
-    """How many of a document's first and last line are empty, one line counting once: the empty strings that
-    `re.split(r"\\n+", text)` leaves."""
-    return (starts[first] == ends[first]) + (last - first > 1 and starts[last - 1] == ends[last - 1])

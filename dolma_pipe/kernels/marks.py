@@ -70,10 +70,29 @@ def mark_words(starts: np.ndarray, ends: np.ndarray, size: int) -> Marks:
     """Marks of the words `starts[i]:ends[i]` in `size` bytes."""
     marks = Marks(np.zeros(size // WIDTH + 1, np.uint64), np.zeros(size // WIDTH + 1, np.uint64))
     for word in range(len(starts)):
-        marks.starts[starts[word] // WIDTH] |= _ONE << np.uint64(starts[word] % WIDTH)
-        for i in range(starts[word], ends[word]):
-            marks.inside[i // WIDTH] |= _ONE << np.uint64(i % WIDTH)
+        put_word(marks, starts[word], ends[word])
     return marks
+
+
+@piece
+def put_word(marks: Marks, start: int, end: int) -> None:
+    """Marks the word `start:end`, which holds a byte or more."""
+    block, last_block, bits = start // WIDTH, (end - 1) // WIDTH, ~below(start % WIDTH)
+    marks.starts[block] |= _ONE << np.uint64(start % WIDTH)
+    while block < last_block:
+        marks.inside[block] |= bits
+        block, bits = block + 1, ~_ZERO
+    marks.inside[block] |= bits & below((end - 1) % WIDTH + 1)
+
+
+@kernel
+def outer_words(marks: Marks, starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where the first word of each range begins and its last one ends: int32[m] each, of ranges that hold a word."""
+    froms, tos = np.empty(len(starts), np.int32), np.empty(len(starts), np.int32)
+    for i in range(len(starts)):
+        froms[i] = first_inside(marks, starts[i], ends[i])
+        tos[i] = behind_inside(marks, froms[i], ends[i])
+    return froms, tos
 
 
 @piece

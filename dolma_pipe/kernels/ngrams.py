@@ -29,7 +29,7 @@ OCCURRENCES, GRAM_CHARACTERS, COVERED, LONGEST, TOP_ROWS = range(5)
 """Rows of the first result of `ngram_signals`, for each n of `TOP`."""
 REPEATS, ALL_COPIES, ALL_GRAMS, COPIED, REPEATED_ROWS = range(5)
 """Rows of its second result, for each n of `REPEATED`."""
-MOST_SLOTS = 1 << 21
+MOST_SLOTS = 1 << 22
 
 _MOST_WORDS = 10
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
@@ -75,7 +75,7 @@ def _scratch(offsets: np.ndarray, marks: Marks, most_slots: int) -> Scratch:
 
 @piece
 def _most_counts(words: int, most_slots: int) -> int:
-    return table_size(2 * words, 16 * most_slots)
+    return table_size(2 * words, 8 * most_slots)
 
 
 @piece

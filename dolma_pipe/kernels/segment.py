@@ -19,8 +19,9 @@ import numpy as np
 
 from dolma_pipe.kernels import kernel, piece
 from dolma_pipe.kernels.hashing import hash64
-from dolma_pipe.kernels.marks import WINDOW, Marks, next_words, white_words, words_between
-from dolma_pipe.kernels.masks import WIDTH, equal, first, is_ascii, popcount
+from dolma_pipe.kernels.marks import WINDOW, Marks, first_inside, next_words, white_words, words_between
+from dolma_pipe.kernels.masks import WIDTH, equal, is_ascii, popcount
+from dolma_pipe.kernels.newlines import line_end, most_filled
 from dolma_pipe.kernels.utf8 import chars_between
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -58,18 +59,6 @@ def split_words(data: np.ndarray, offsets: np.ndarray) -> Arrays:
 
 
 @piece
-def _line_end(data: np.ndarray, start: int, end: int) -> int:
-    """Position of the first newline in `data[start:end]`, or `end`."""
-    at = start
-    while at < end:
-        found = equal(data, at, _NEWLINE)
-        if found:
-            return min(at + first(found), end)
-        at += WIDTH
-    return end
-
-
-@piece
 def _count_newlines(data: np.ndarray) -> int:
     count = 0
     for at in range(0, len(data), WIDTH):
@@ -89,7 +78,7 @@ def split_lines(data: np.ndarray, offsets: np.ndarray) -> Arrays:
         at, end = offsets[document], offsets[document + 1]
         plain = is_ascii(data, at, end)
         while True:
-            stop = _line_end(data, at, end)
+            stop = line_end(data, at, end)
             starts[count], ends[count] = at, stop
             chars[count] = stop - at if plain else chars_between(data, at, stop)
             hashes[count] = hash64(data, at, stop)
@@ -99,3 +88,52 @@ def split_lines(data: np.ndarray, offsets: np.ndarray) -> Arrays:
                 break
         line_offsets[document + 1] = count
     return starts[:count], ends[:count], chars[:count], hashes[:count], line_offsets
+
+
+@kernel
+def filled_lines(
+    data: np.ndarray, offsets: np.ndarray, marks: Marks
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The lines of every document that hold a word: (starts, ends, chars, places: int32[m], offsets int64[n + 1]).
+
+    `places` are code points of the document before each line.
+    """
+    most = 0
+    for document in range(len(offsets) - 1):
+        most += most_filled(data, offsets[document], offsets[document + 1])
+    starts, ends = np.empty(most, np.int32), np.empty(most, np.int32)
+    chars, places = np.empty(most, np.int32), np.empty(most, np.int32)
+    line_offsets = np.zeros(len(offsets), np.int64)
+    count = 0
+    for document in range(len(offsets) - 1):
+        at, high, place = offsets[document], offsets[document + 1], 0
+        plain = is_ascii(data, at, high)
+        while at < high:
+            stop = line_end(data, at, high)
+            size = stop - at if plain else chars_between(data, at, stop)
+            if first_inside(marks, at, stop) < stop:
+                starts[count], ends[count], chars[count], places[count] = at, stop, size, place
+                count += 1
+            at, place = stop + 1, place + size + 1
+        line_offsets[document + 1] = count
+    return starts[:count], ends[:count], chars[:count], places[:count], line_offsets
+
+
+@kernel
+def matching_lines(
+    data: np.ndarray, offsets: np.ndarray, marks: Marks, other: np.ndarray, other_offsets: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where in `other`, which has the same lines, those lie that are filled in `data`, `count` in all: (starts, ends),
+    int32[count] each."""
+    starts, ends = np.empty(count, np.int32), np.empty(count, np.int32)
+    line = 0
+    for document in range(len(offsets) - 1):
+        at, high = offsets[document], offsets[document + 1]
+        there, beyond = other_offsets[document], other_offsets[document + 1]
+        while at < high:
+            stop, end = line_end(data, at, high), line_end(other, there, beyond)
+            if first_inside(marks, at, stop) < stop:
+                starts[line], ends[line] = there, end
+                line += 1
+            at, there = stop + 1, end + 1
+    return starts, ends

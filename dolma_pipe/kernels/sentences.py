@@ -7,6 +7,8 @@ import numpy as np
 from dolma_pipe.kernels import kernel, piece
 from dolma_pipe.kernels.ascii import table
 from dolma_pipe.kernels.line_kinds import is_in
+from dolma_pipe.kernels.marks import WINDOW, Marks, next_words
+from dolma_pipe.kernels.masks import WIDTH, equal, popcount
 from dolma_pipe.kernels.utf8 import chars_between, code_point_at
 
 LIST_CASE, LENGTH, TECHNICAL = np.uint8(1), np.uint8(2), np.uint8(4)
@@ -47,32 +49,50 @@ def _flags(tokens: int, capitals: int, chars: int, technical: int) -> np.uint8:
 
 @kernel
 def sentence_signals(
-    data: np.ndarray, starts: np.ndarray, ends: np.ndarray, offsets: np.ndarray, upper: np.ndarray,
-    alphanumeric: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
-    """The sentences of every document, from its words: (flags uint8[s], where each begins int64[s], offsets int64[n +
-    1]).
+    data: np.ndarray, offsets: np.ndarray, marks: Marks, upper: np.ndarray, alphanumeric: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The sentences of every document: (flags uint8[s], where the first word of each begins and its last one ends
+    int32[s], offsets int64[n + 1]).
 
     A sentence ends with a word that ends with `.`, `!` or `?`, and with the document. Its text goes from its first
     word to its last; a token is a word that holds a letter or digit, a capital one begins with an upper-case letter.
     """
-    flags, begins = np.empty(len(starts), np.uint8), np.empty(len(starts), np.int64)
+    most = _most_sentences(data, len(offsets))
+    flags, begins, stops = np.empty(most, np.uint8), np.empty(most, np.int32), np.empty(most, np.int32)
     sentence_offsets = np.zeros(len(offsets), np.int64)
+    starts, ends = np.empty(WINDOW, np.int32), np.empty(WINDOW, np.int32)
     count = 0
     for document in range(len(offsets) - 1):
-        tokens, capitals, first = 0, 0, offsets[document]
-        last = offsets[document + 1]
-        for word in range(first, last):
-            code = first_alphanumeric(data, starts[word], ends[word], alphanumeric)
-            tokens += code >= 0
-            capitals += code >= 0 and is_in(upper, code)
-            if word + 1 == last or ends_sentence(data, ends[word]):
-                start, end, technical = starts[first], ends[word], 0
-                for at in range(start, end):
-                    technical += _TECHNICAL[data[at]]
-                flags[count] = _flags(tokens, capitals, chars_between(data, start, end), technical)
-                begins[count] = start
-                count += 1
-                tokens, capitals, first = 0, 0, word + 1
+        at, tokens, capitals, start, end = offsets[document], 0, 0, -1, -1
+        while at < offsets[document + 1]:
+            words, at = next_words(marks, at, offsets[document + 1], starts, ends)
+            for word in range(words):
+                code = first_alphanumeric(data, starts[word], ends[word], alphanumeric)
+                tokens += code >= 0
+                capitals += code >= 0 and is_in(upper, code)
+                start, end = starts[word] if start < 0 else start, np.int64(ends[word])
+                if ends_sentence(data, end):
+                    flags[count], begins[count], stops[count] = _judged(data, start, end, tokens, capitals), start, end
+                    tokens, capitals, start, count = 0, 0, -1, count + 1
+        if start >= 0:
+            flags[count], begins[count], stops[count] = _judged(data, start, end, tokens, capitals), start, end
+            count += 1
         sentence_offsets[document + 1] = count
-    return flags[:count], begins[:count], sentence_offsets
+    return flags[:count], begins[:count], stops[:count], sentence_offsets
+
+
+@piece
+def _most_sentences(data: np.ndarray, documents: int) -> int:
+    """As many as there are, or more: marks that may end one, and documents."""
+    most = documents
+    for at in range(0, len(data), WIDTH):
+        most += popcount(equal(data, at, 0x2E) | equal(data, at, 0x21) | equal(data, at, 0x3F))
+    return most
+
+
+@piece
+def _judged(data: np.ndarray, start: int, end: int, tokens: int, capitals: int) -> np.uint8:
+    technical = 0
+    for at in range(start, end):
+        technical += _TECHNICAL[data[at]]
+    return _flags(tokens, capitals, chars_between(data, start, end), technical)

@@ -14,7 +14,9 @@ import numpy as np
 import regex
 
 from dolma_pipe.kernels import kernel, piece
+from dolma_pipe.kernels.alphabetic import is_member
 from dolma_pipe.kernels.hashing import hash64
+from dolma_pipe.kernels.marks import WINDOW, Marks, next_words, put_word
 from dolma_pipe.kernels.utf8 import code_point_at
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -205,6 +207,29 @@ def split_breaks(
                 count += 1
         found_offsets[document + 1] = count
     return found_starts[:count], found_ends[:count], found_chars[:count], hashes[:count], found_offsets
+
+
+@kernel
+def mark_breaks(data: np.ndarray, offsets: np.ndarray, marks: Marks, table: np.ndarray, members: np.ndarray) -> Marks:
+    """The pieces of every word that begin with a member of the bitmap, as marks."""
+    found = Marks(np.zeros_like(marks.starts), np.zeros_like(marks.inside))
+    starts, ends = np.empty(WINDOW, np.int32), np.empty(WINDOW, np.int32)
+    for document in range(len(offsets) - 1):
+        place = offsets[document]
+        while place < offsets[document + 1]:
+            count, place = next_words(marks, place, offsets[document + 1], starts, ends)
+            for word in range(count):
+                at, end = np.int64(starts[word]), np.int64(ends[word])
+                while at < end:
+                    first = at
+                    if at + 3 <= end and data[at] == 0xE2 and data[at + 1] == 0x80 and data[at + 2] == 0x8B:
+                        at += 3
+                        continue
+                    at, _ = _piece_end(data, at, end, table)
+                    code, _ = code_point_at(data, first)
+                    if is_member(code, members):
+                        put_word(found, first, at)
+    return found
 
 
 @piece

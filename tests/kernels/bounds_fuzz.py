@@ -17,7 +17,9 @@ from dolma_pipe.fused import Fused
 from dolma_pipe.kernels import (
     alphabetic,
     bloom,
+    characters,
     collapse,
+    csvrows,
     duplicates,
     hashing,
     joined,
@@ -223,20 +225,18 @@ def run(batch: Batch) -> None:
         tagger.tag(batch)
     for language in ("python", "java", "html"):
         load({"name": "code", "language": language}).tag(batch)
-    words, lines = batch.words, batch.lines
+    words = batch.words
     few = ngrams.ngram_signals(batch.data, batch.offsets, batch.marks, 16)
     many = ngrams.ngram_signals(batch.data, batch.offsets, batch.marks, ngrams.MOST_SLOTS)
     assert all(np.array_equal(a, b) for a, b in zip(few, many, strict=True))
-    duplicates.duplicate_signals(
-        batch.data, lines.starts, lines.ends, lines.chars, lines.hashes, lines.offsets,
-        batch.offsets, batch.marks, 16,
-    )  # fmt: skip
-    few = joined.joined_repeats(batch.data, words.starts, words.ends, words.chars, words.offsets, 16)
-    many = joined.joined_repeats(batch.data, words.starts, words.ends, words.chars, words.offsets, ngrams.MOST_SLOTS)
+    duplicates.duplicate_signals(batch.data, batch.offsets, batch.marks, 16)
+    few = joined.joined_repeats(batch.data, batch.offsets, batch.marks, 16)
+    many = joined.joined_repeats(batch.data, batch.offsets, batch.marks, ngrams.MOST_SLOTS)
     assert np.array_equal(few, many)
     hashing.hash128_ranges(batch.data, words.starts, words.ends)
     xxh3.framed_hashes(batch.data[:30], batch.data, batch.offsets, batch.data[:9], xxh3.secret())
     assert utf8.validate(batch.data, batch.offsets) == -1
+    characters.find_doubtful(batch.data, batch.offsets, np.zeros(0x110000, np.uint8))
     run_positions(batch)
     run_overlap(batch)
     run_keys(batch)
@@ -258,7 +258,14 @@ def run_tokens(generator: random.Random) -> None:
     out = np.empty(len(ids) + int((heads >= 0).sum()) + 2 * (int(documents[-1]) + 1), np.uint16)
     forged, ends = tokens.close_segments(ids, offsets, heads, documents, 7, 0, out)
     assert (forged, ends[-1], out[-1]) == (-1, len(out), 0)
-    tokens.scatter_ranges(closed.view(np.uint8), offsets[:-1], np.diff(offsets), out.view(np.uint8), offsets[:-1])
+    whole, bits = ids | (ids & 1) << 17, np.packbits(ids & 1, bitorder="little")
+    joined, planes = np.empty_like(whole), np.pad(np.stack([bits & 0, bits]), ((0, 0), (0, 1)))
+    tokens.join_ids(ids.astype(np.uint16), planes, offsets[:-1], np.diff(offsets), joined, offsets[:-1])
+    assert np.array_equal(joined, whole)
+    names = np.array([generator.choice(b'ab,"\r\n') for _ in range(sum(sizes))], np.uint8)
+    ends = np.array([generator.choice((0, 9, 10, 2**63 - 2)) for _ in sizes])
+    codes = np.array([generator.randrange(len(sizes)) for _ in sizes])
+    csvrows.place_rows(ends, ends, names, offsets, names, offsets, codes, ends)
     packing.best_fit(np.sort(np.array(sizes) + 1)[::-1].copy(), 9)
 
 

@@ -94,6 +94,30 @@ def test_every_number_and_the_text_that_is_left_equal_their_definition(text: str
     assert found == pytest.approx(expected(text), abs=1e-12)
 
 
+LONG = ["3 likes", " 12 ", "7", "word", "MUCH LOUDER", "read more...", "sign-in now", "two words", "\u00a0odd one", "",
+        "items in cart", " \t", "one more line of eleven words where read more is no phrase",
+        "* * * * * * * * * * 3 likes", "9 of ten words or more are in this line of twelve likes"]  # fmt: skip
+
+
+@settings(max_examples=150)
+@given(lines=st.lists(st.sampled_from(LONG), max_size=30))
+def test_lines_that_are_not_read_change_nothing(lines: list[str]) -> None:
+    text = "\n".join(lines)
+    assert without(text, measured(text)["removed"]) == plain.without_lines(text)
+    assert measured(text)["removed_word_fraction"] == pytest.approx(expected(text)["removed_word_fraction"], abs=1e-12)
+
+
+@settings(max_examples=100)
+@given(text=pages, more=pages)
+def test_a_long_text_is_cut_in_windows_as_in_one(text: str, more: str) -> None:
+    text = f"{text} and so on {more}"
+    for options in ({}, {"as_published": True}):
+        whole = measured(text, "dclm_text", **options)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("taggers.dclm_text.WINDOW", 20)
+            assert measured(text, "dclm_text", **options) == whole
+
+
 def test_an_empty_document_scores_zero_and_loses_nothing() -> None:
     assert not any(measured("").values())
     assert measured("", "dclm_text") == {"removed": []}

@@ -77,6 +77,26 @@ def test_sentences_lie_apart_in_order_and_hold_every_letter(texts: list[str], wr
         assert 0 <= row["punctuated_sentence_count"] <= len(spans)
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    parts=st.lists(
+        st.sampled_from(
+            ["the", " Mrs. ", "Smith", "A. ", " z. B. ", "3.5", "...", "! ", "漢。", "\r\n", "\n", "\n\n", " \n "]
+        ),
+        min_size=200, max_size=600,
+    ),
+    wrapped=st.booleans(), language=st.sampled_from([None, "de", "en"]), window=st.sampled_from([300, 700, 1500]),
+)  # fmt: skip
+def test_a_long_text_has_the_same_sentences_in_windows(
+    parts: list[str], wrapped: bool, language: str | None, window: int
+) -> None:
+    options = {"wrapped": wrapped, "abbreviations": language, "spans": True}
+    whole = tag(["".join(parts)], **options)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("taggers.sentences.WINDOW", window)
+        assert tag(["".join(parts)], **options) == whole
+
+
 def test_long_texts_of_one_kind_take_no_time() -> None:
     texts = [mark * 200_000 for mark in (".", "a. ", "(", "e.g. ", "\n", "! ", "漢")]
     assert [row["sentence_count"] for row in tag(texts, wrapped=True)] == [0, 1, 0, 1, 0, 0, 1]

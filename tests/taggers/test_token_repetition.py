@@ -66,6 +66,13 @@ def test_no_run_reaches_over_the_edge_of_a_piece_of_text(tmp_path: Path) -> None
     ]  # fmt: skip
 
 
+def test_pieces_that_are_encoded_in_groups_give_the_same_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ["ab " * 50_000 + "the end " * 30, "", "x" * (2 * PIECE), "a b c " * 9]
+    whole = measured(tmp_path, texts)
+    monkeypatch.setattr("taggers.token_repetition.AT_ONCE", PIECE)
+    assert measured(tmp_path, texts) == whole
+
+
 def test_text_that_spells_a_special_token_is_text(tmp_path: Path) -> None:
     [row] = measured(tmp_path, [EOS * 4])
     assert row["max_times"] == 4
