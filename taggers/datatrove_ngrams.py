@@ -3,7 +3,7 @@
 It joins the words of a gram without a space, so ("ab", "c") repeats ("a", "bc"); goes from left to right, steps over a
 gram that was seen before and does not remember what begins inside it; and divides by all code points of the text,
 white space included, which the joined words do not have. Words are pieces of `str.split()`, or those of another of the
-models of dolma_pipe/word_models.py (`words`).
+models of dolma_pipe/languages/word_models.py (`words`).
 
 Source: datatrove 0.10, `pipeline/filters/gopher_repetition_filter.py`, `find_all_duplicate`.
 """
@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from dolma_pipe import word_models
 from dolma_pipe.batch import Batch
 from dolma_pipe.kernels.joined import joined_repeats
 from dolma_pipe.kernels.ngrams import MOST_SLOTS, REPEATED
 from dolma_pipe.kernels.ratios import ratio
+from dolma_pipe.languages import word_models
 from dolma_pipe.tagger import Tagger, real
 
 

@@ -27,7 +27,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow.compute
 
-from dolma_pipe import word_models
 from dolma_pipe.batch import Batch, Bytes
 from dolma_pipe.kernels import dclm as kernels
 from dolma_pipe.kernels import line_kinds, ngrams
@@ -35,6 +34,7 @@ from dolma_pipe.kernels.alphabetic import UNICODE_VERSION
 from dolma_pipe.kernels.marks import outer_words
 from dolma_pipe.kernels.ratios import ratio
 from dolma_pipe.kernels.wordbreaks import mark_breaks, word_break_table
+from dolma_pipe.languages import word_models
 from dolma_pipe.places import in_parts, summed, text_between
 from dolma_pipe.tagger import Tagger, count, real, span_array, spans
 

@@ -2,7 +2,7 @@
 
 FineWeb measures what is left of a page after its C4 step: tag with a view, `{name: fineweb, view: fineweb_c4}`, as
 configs/rules/fineweb_0_01.yaml says. Lines are pieces of `text.split("\\n")` that hold a word, as they are, with white
-space at their ends; words are pieces of `str.split()`, or those of another of the models of dolma_pipe/word_models.py
+space at their ends; words are pieces of `str.split()`, or those of another of the models of languages/word_models.py
 (`words`).
 
 A mark that ends a line is one of 159 code points of all scripts (kernels/punctuation.py), quotes and `…` not among
@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from dolma_pipe import word_models
 from dolma_pipe.batch import Batch
 from dolma_pipe.errors import ConfigError
 from dolma_pipe.kernels import fineweb as kernels
@@ -24,6 +23,7 @@ from dolma_pipe.kernels.marks import count_words
 from dolma_pipe.kernels.ngrams import MOST_SLOTS
 from dolma_pipe.kernels.punctuation import terminal_bitmap
 from dolma_pipe.kernels.ratios import ratio
+from dolma_pipe.languages import word_models
 from dolma_pipe.tagger import Tagger, count, real
 
 

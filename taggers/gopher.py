@@ -6,7 +6,7 @@ indentation; an ellipsis is `...` or `…`; a stop word counts once however ofte
 The fields after these are what the Dolma toolkit (`gopher_v1`, `gopher_v2`), DCLM and datatrove (its Gopher quality
 filter, with words split at white space) compute instead; docs/why/peers.md says what the difference does.
 
-Other languages: `words` is one of the models of dolma_pipe/word_models.py, for scripts that are written without spaces,
+Other languages: `words` is one of the models of languages/word_models.py, for scripts that are written without spaces,
 and `languages` says whose stop words count (`dolma-pipe list languages`, or files); of several, those of the language
 whose stop words occur most often in the document. `#`, ellipses and what begins or ends a line are looked for between
 white space whatever the model.
@@ -20,14 +20,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from dolma_pipe import word_models
 from dolma_pipe.batch import Batch
 from dolma_pipe.config import fingerprint
 from dolma_pipe.errors import ConfigError
 from dolma_pipe.kernels import alphabetic, linebreaks, lines, punctuation, stop_words, symbols, words
 from dolma_pipe.kernels.marks import Marks
 from dolma_pipe.kernels.ratios import ratio
-from dolma_pipe.languages import find_language, is_file
+from dolma_pipe.languages import word_models
+from dolma_pipe.languages.profiles import find_language, is_file
 from dolma_pipe.tagger import Field, Tagger, count, real, string
 
 ENGLISH = ("en",)

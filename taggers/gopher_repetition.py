@@ -11,7 +11,7 @@ The Dolma toolkit counts all copies, and overlapping n-grams each in full: `dolm
 by all code points of the text and parts paragraphs otherwise: `datatrove_...`, with words split at white space; its
 repeated n-grams are the tagger `datatrove_ngrams`. docs/why/peers.md says what the differences do.
 
-`words` is one of the models of dolma_pipe/word_models.py, for scripts that are written without spaces; lines and
+`words` is one of the models of languages/word_models.py, for scripts that are written without spaces; lines and
 paragraphs stay what they are.
 """
 
@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dolma_pipe import word_models
 from dolma_pipe.batch import Batch
 from dolma_pipe.kernels import duplicates, ngrams
 from dolma_pipe.kernels.ratios import ratio
+from dolma_pipe.languages import word_models
 from dolma_pipe.tagger import Field, Tagger, count, real
 
 Counts = npt.NDArray[np.int64]

@@ -19,9 +19,9 @@ import numpy as np
 
 from dolma_pipe.batch import Batch, Bytes
 from dolma_pipe.errors import ConfigError
-from dolma_pipe.icu import load_icu
 from dolma_pipe.kernels.punctuation import TERMINAL_RANGES, code_points
 from dolma_pipe.kernels.ratios import ratio
+from dolma_pipe.languages.icu import load_icu
 from dolma_pipe.places import running
 from dolma_pipe.tagger import Tagger, count, real, span_array
 from dolma_pipe.tagger import spans as span_field

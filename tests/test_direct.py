@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from dolma_pipe import direct, storage
-from dolma_pipe.direct import DirectFile
+from dolma_pipe import storage
+from dolma_pipe.storage import direct
+from dolma_pipe.storage.direct import DirectFile
 
 
 def written(path: Path, pieces: list[bytes]) -> bytes:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import xxhash
 
-from dolma_pipe import s3, storage
+from dolma_pipe import storage
 from dolma_pipe.errors import ConfigError, DataError
+from dolma_pipe.storage import s3
 
 
 @pytest.fixture(params=["local", "s3"])

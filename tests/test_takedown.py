@@ -13,7 +13,6 @@ from mixes import run_mix
 from tiny_tokenizers import write_tokenizer
 from tokenizing import Make, documents, rows, tokenize
 
-from dolma_pipe import tombstones
 from dolma_pipe.errors import ConfigError, DataError
 from dolma_pipe.execution import run_stage
 from dolma_pipe.exposure import Exposure, exposures
@@ -21,7 +20,8 @@ from dolma_pipe.lineage import token_origin, upstream
 from dolma_pipe.runners.local import Local
 from dolma_pipe.shards import DocumentReader, document_shards
 from dolma_pipe.stages.ingest import Ingest, IngestConfig
-from dolma_pipe.takedown import read_ids, take_down
+from dolma_pipe.takedown import tombstones
+from dolma_pipe.takedown.removal import read_ids, take_down
 from dolma_pipe.tokens import TokenSet
 from dolma_pipe.verify import verify
 

@@ -11,12 +11,12 @@ import regex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dolma_pipe import word_models
 from dolma_pipe.batch import make_batch
 from dolma_pipe.errors import ConfigError, DependencyError
 from dolma_pipe.kernels.hashing import hash64
 from dolma_pipe.kernels.wordbreaks import word_break_table
-from dolma_pipe.word_models import WordModel
+from dolma_pipe.languages import word_models
+from dolma_pipe.languages.word_models import WordModel
 
 EVERY = "".join(
     character for character in map(chr, range(0x110000)) if unicodedata.category(character) not in ("Cn", "Cs")

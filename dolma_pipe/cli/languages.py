@@ -36,9 +36,9 @@ def stop_words(
     """Count the frequent words of a language in reference texts."""
     from pathlib import PurePath
 
+    from dolma_pipe.languages.word_models import checked
     from dolma_pipe.report.stop_words import Choice
     from dolma_pipe.report.stop_words import stop_words as counted
-    from dolma_pipe.word_models import checked
 
     choice = Choice(min_share, at_least, at_most)
     found = counted(datasets, where, checked(words, "languages"), choice, title or PurePath(to).stem)

@@ -34,7 +34,7 @@ def command(
 
 def _languages() -> dict[str, str]:
     """Code -> title, other codes and stop words."""
-    from dolma_pipe.languages import available, find_language
+    from dolma_pipe.languages.profiles import available, find_language
 
     known = {code: find_language(code) for code in available()}
     return {code: f"{of.title} ({', '.join(of.codes)}): {' '.join(of.stop_words)}" for code, of in known.items()}

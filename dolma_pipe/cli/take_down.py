@@ -21,9 +21,9 @@ def command(
 ) -> None:
     """Overwrite documents in token shards with padding that training does not count, and leave tombstones, in DIR and
     in the data sets that it was made from, which ingest, mix and tokenize obey."""
-    from dolma_pipe import tombstones
     from dolma_pipe.exposure import exposures
-    from dolma_pipe.takedown import read_ids, take_down
+    from dolma_pipe.takedown import tombstones
+    from dolma_pipe.takedown.removal import read_ids, take_down
 
     names = read_ids(ids)
     found = take_down(names, folders)

@@ -3,7 +3,7 @@
 A stop word is a word that makes up at least a given share of the words of every source of the texts: what is frequent
 in one of them only (`everyone` in a declaration of rights) is what that source is about. FineWeb-2 (Penedo et al. 2025,
 arXiv 2506.20920) takes the frequent words of Wikipedia in the same spirit. A word is one of a model's
-(dolma_pipe/word_models.py) that holds a letter and no digit, composed (NFC) and in lower case.
+(dolma_pipe/languages/word_models.py) that holds a letter and no digit, composed (NFC) and in lower case.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import numpy as np
 
 from dolma_pipe.batch import Batch, make_batch
 from dolma_pipe.errors import ConfigError, DataError
-from dolma_pipe.languages import MOST_STOP_WORDS, Language
+from dolma_pipe.languages.profiles import MOST_STOP_WORDS, Language
+from dolma_pipe.languages.word_models import WordModel, words
 from dolma_pipe.report.query import query
-from dolma_pipe.word_models import WordModel, words
 
 FEWEST_WORDS = 300
 """Words that a source must have to be heard."""

@@ -18,7 +18,7 @@ import pyarrow as pa
 from dolma_pipe import storage
 from dolma_pipe.config import Config, convert, read_yaml
 from dolma_pipe.errors import ConfigError, DataError
-from dolma_pipe.languages import Language
+from dolma_pipe.languages.profiles import Language
 from dolma_pipe.recipes import Recipe, RecipeRule, Table
 from dolma_pipe.report.query import query
 

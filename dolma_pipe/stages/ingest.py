@@ -20,15 +20,16 @@ from typing import Any, ClassVar
 import msgspec
 import pyarrow as pa
 
-from dolma_pipe import storage, tombstones
+from dolma_pipe import storage
 from dolma_pipe.config import Config, fingerprint
 from dolma_pipe.errors import ConfigError, DataError
-from dolma_pipe.inputs import Bad, Found, InputReader, RawFile, Skipped, find_files, html_version
+from dolma_pipe.inputs.reader import Bad, Found, InputReader, RawFile, Skipped, find_files, html_version
+from dolma_pipe.inputs.records import Fields
 from dolma_pipe.manifest import MANIFEST, Record, Ref
-from dolma_pipe.records import Fields
 from dolma_pipe.shards import BadRow, DocumentWriter
 from dolma_pipe.stage import Stage, Task, Work
 from dolma_pipe.streams import PLAIN, compression
+from dolma_pipe.takedown import tombstones
 
 FILE_COST, EXPANSION = 512, 3
 """What a file weighs in its group beside its bytes (empty files take time, too), and compressed bytes against plain."""

@@ -19,7 +19,7 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from dolma_pipe import storage, tombstones
+from dolma_pipe import storage
 from dolma_pipe.batch import Batch
 from dolma_pipe.config import Config, fingerprint
 from dolma_pipe.draws import draws
@@ -29,6 +29,7 @@ from dolma_pipe.shards import DocumentReader, Shard, document_shards
 from dolma_pipe.stage import Stage, Task, Work
 from dolma_pipe.stages.text_sample import Names, Samples
 from dolma_pipe.stages.tokenize.config import Origin, check_names
+from dolma_pipe.takedown import tombstones
 
 MASKS = ("|||EMAIL_ADDRESS|||", "|||PHONE_NUMBER|||", "|||IP_ADDRESS|||")
 """What OLMo's tokenizers have for personal data that a mix has masked."""

@@ -7,10 +7,10 @@ import plain_definitions as plain
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dolma_pipe import word_models
 from dolma_pipe.batch import make_batch
 from dolma_pipe.kernels import segment
 from dolma_pipe.kernels.marks import outer_words
+from dolma_pipe.languages import word_models
 
 
 @settings(max_examples=150, deadline=None)

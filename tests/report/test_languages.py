@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from dolma_pipe.cli import app
 from dolma_pipe.config import bundled
 from dolma_pipe.errors import ConfigError, DataError
-from dolma_pipe.languages import read_language
+from dolma_pipe.languages.profiles import read_language
 from dolma_pipe.recipes import read_recipe, read_table
 from dolma_pipe.report.stop_words import Choice, stop_words
 from dolma_pipe.report.thresholds import Plan, PlanRule, cut, measure, published, read_plan, recipe

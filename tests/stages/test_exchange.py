@@ -21,7 +21,7 @@ from dolma_pipe.execution import Summary, run_stage
 from dolma_pipe.runners.local import Local
 from dolma_pipe.stages.export_tokens import ExportConfig, ExportTokens
 from dolma_pipe.stages.import_tokens import ImportConfig, ImportTokens
-from dolma_pipe.takedown import take_down
+from dolma_pipe.takedown.removal import take_down
 from dolma_pipe.tokens import TokenSet
 from dolma_pipe.verify import verify
 

@@ -15,7 +15,7 @@ import zstandard
 from dolma_pipe.config import bundled, load
 from dolma_pipe.errors import ConfigError, DataError
 from dolma_pipe.execution import Options, Summary, run_stage
-from dolma_pipe.records import Fields
+from dolma_pipe.inputs.records import Fields
 from dolma_pipe.runners.local import Local
 from dolma_pipe.shards import DocumentReader, document_shards
 from dolma_pipe.stages.ingest import Ingest, IngestConfig

@@ -12,7 +12,6 @@ import pytest
 import tokenizers
 from tiny_tokenizers import TEXT
 
-from dolma_pipe import tombstones
 from dolma_pipe.errors import ConfigError, DataError
 from dolma_pipe.execution import Summary, run_stage
 from dolma_pipe.runners.local import Local
@@ -30,6 +29,7 @@ from dolma_pipe.stages.tokenizer import (
     make_tokenizer,
 )
 from dolma_pipe.stages.tokenizer_comparison import compare
+from dolma_pipe.takedown import tombstones
 from dolma_pipe.tokenizer import identify, open_tokenizer
 
 Make = Callable[..., str]

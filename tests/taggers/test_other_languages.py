@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from dolma_pipe.batch import make_batch
 from dolma_pipe.errors import ConfigError
-from dolma_pipe.languages import available, find_language
+from dolma_pipe.languages.profiles import available, find_language
 from dolma_pipe.tagger import load
 
 GERMAN = ["der", "die", "und", "in"]

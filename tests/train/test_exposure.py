@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dolma_pipe.exposure import exposures
-from dolma_pipe.takedown import take_down
+from dolma_pipe.takedown.removal import take_down
 from dolma_pipe.tokens import TokenSet
 from dolma_pipe.train.checkpoints import checkpoint
 from dolma_pipe.train.loop import train

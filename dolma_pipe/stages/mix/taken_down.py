@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dolma_pipe import storage, tombstones
+from dolma_pipe import storage
 from dolma_pipe.rules import Expression
+from dolma_pipe.takedown import tombstones
 
 TAKEN_DOWN = "taken_down"
 

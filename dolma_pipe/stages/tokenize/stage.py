@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 from numpy.typing import NDArray
 
-from dolma_pipe import storage, tombstones
+from dolma_pipe import storage
 from dolma_pipe.batch import make_batch
 from dolma_pipe.config import fingerprint
 from dolma_pipe.errors import DataError
@@ -31,6 +31,7 @@ from dolma_pipe.stages.tokenize.config import Origin, TokenizeConfig
 from dolma_pipe.stages.tokenize.fim import Rearranger
 from dolma_pipe.stages.tokenize.layout import make_layout
 from dolma_pipe.stages.tokenize.write import Extent, Gatherer, shard_entry
+from dolma_pipe.takedown import tombstones
 from dolma_pipe.tokenizer import Tokenizer, identify, open_tokenizer
 from dolma_pipe.tokens import MANIFEST, TOKENIZER, FillInTheMiddle, Manifest, Packing
 from dolma_pipe.tokens import Origin as ManifestOrigin

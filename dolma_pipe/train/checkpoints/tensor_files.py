@@ -22,8 +22,8 @@ from torch.distributed.checkpoint.metadata import Metadata, StorageMeta, TensorS
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
-from dolma_pipe.direct import DirectFile
 from dolma_pipe.errors import DataError
+from dolma_pipe.storage.direct import DirectFile
 
 State = dict[str, Any]
 

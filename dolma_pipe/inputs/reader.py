@@ -20,7 +20,7 @@ import msgspec
 
 from dolma_pipe import storage
 from dolma_pipe.errors import ConfigError, DataError, DependencyError
-from dolma_pipe.records import Fields, as_document, decode_record
+from dolma_pipe.inputs.records import Fields, as_document, decode_record
 from dolma_pipe.shards import MAX_RAW, BadRow
 from dolma_pipe.streams import Decompressed
 

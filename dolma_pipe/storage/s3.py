@@ -1,4 +1,4 @@
-"""Objects of `s3://bucket/key`, for storage.py."""
+"""Objects of `s3://bucket/key`, for the room's other files."""
 
 from __future__ import annotations
 

@@ -1,9 +1,4 @@
-"""The one module that touches paths: local files and `s3://` objects.
-
-Whatever is published appears whole or not at all: locally it is written aside,
-flushed and renamed; on s3 the object appears when its upload completes. Files
-and folders whose name starts with `_` or `.` are ours and never listed as data.
-"""
+"""Files appear whole or not at all: written aside, flushed, renamed; on s3 when their upload completes."""
 
 from __future__ import annotations
 
@@ -18,9 +13,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 import xxhash
 
-from dolma_pipe import s3
-from dolma_pipe.direct import DirectFile
-from dolma_pipe.errors import ConfigError, DataError
+from dolma_pipe.storage import s3
+from dolma_pipe.storage.direct import DirectFile
+from dolma_pipe.storage.files import CHUNK, is_remote, make_folder, parent, remove
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -28,99 +23,7 @@ if TYPE_CHECKING:
 ASIDE = "_aside"
 """Folder, beside the output, where unfinished files lie; nobody reads it."""
 
-CHUNK = 1 << 20
 MOST_FLUSHES = 16
-
-
-class Stat(NamedTuple):
-    """What tells cheaply that a file is still the one that was read: size in bytes and mtime (ns) or ETag."""
-
-    size: int
-    stamp: str
-
-
-def cache_folder(kind: str) -> str:
-    """This machine's folder for what can be made or fetched again: `$DOLMA_PIPE_CACHE` or the user's cache folder."""
-    home = os.path.join(os.path.expanduser("~"), ".cache")
-    base = os.environ.get("DOLMA_PIPE_CACHE") or os.environ.get("XDG_CACHE_HOME") or home
-    return join(base, "dolma_pipe", kind)
-
-
-def is_remote(path: str) -> bool:
-    return "://" in path
-
-
-def join(*parts: str) -> str:
-    """Join path parts with `/`, whatever the scheme."""
-    head, *tail = [part for part in parts if part]
-    return "/".join([head.rstrip("/"), *(part.strip("/") for part in tail)]) or "/"
-
-
-def parent(path: str) -> str:
-    return path.rsplit("/", 1)[0] if "/" in path else "."
-
-
-def exists(path: str) -> bool:
-    if is_remote(path):
-        return s3.stat(path) is not None or bool(s3.names(path, limit=1))
-    return os.path.exists(path)
-
-
-def is_file(path: str) -> bool:
-    return s3.stat(path) is not None if is_remote(path) else os.path.isfile(path)
-
-
-def stat(path: str) -> Stat | None:
-    """Size and stamp of a file, None where there is none."""
-    if is_remote(path):
-        found = s3.stat(path)
-        return None if found is None else Stat(*found)
-    try:
-        local = os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return Stat(local.st_size, str(local.st_mtime_ns))
-
-
-def size(path: str) -> int:
-    found = stat(path)
-    if found is None:
-        raise DataError(f"{path}: no such file")
-    return found.size
-
-
-def listing(folder: str, hidden: str = "_.") -> list[str]:
-    """Relative paths of all files below `folder`, sorted by bytes; names that begin with a character of `hidden`
-    are left out at every level."""
-    if is_remote(folder):
-        names = s3.names(folder)
-    else:
-        if not os.path.isdir(folder):
-            raise DataError(f"{folder}: no such folder")
-        names = list(_walk(folder, hidden))
-    shown = (name for name in names if not any(part[:1] in hidden for part in name.split("/")))
-    return sorted(shown, key=os.fsencode)
-
-
-def _walk(folder: str, hidden: str) -> Iterator[str]:
-    for root, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if name[:1] not in hidden]
-        for name in files:
-            yield os.path.relpath(os.path.join(root, name), folder).replace(os.sep, "/")
-
-
-def open_read(path: str) -> BinaryIO:
-    """A buffered stream of the stored bytes."""
-    if is_remote(path):
-        return cast(BinaryIO, s3.open_object(path, "rb"))
-    try:
-        return open(path, "rb", buffering=CHUNK)
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
-    except IsADirectoryError as error:
-        raise DataError(f"{path}: is a folder, not a file") from error
-    except PermissionError as error:
-        raise DataError(f"{path}: may not be read: {error.strerror}") from error
 
 
 class Writer(io.RawIOBase):
@@ -203,7 +106,7 @@ class Publication:
             with _opened(handle, direct) as stream, _given_up_on_error(stream) as writer:
                 yield writer
         except BaseException:
-            _unlink(temporary)
+            remove(temporary)
             raise
         self._waiting.append(_Unpublished(temporary, path, durable))
 
@@ -223,7 +126,7 @@ class Publication:
                 self._waiting = []
         finally:
             for file in self._waiting:
-                _unlink(file.temporary)
+                remove(file.temporary)
 
 
 def _opened(handle: int, direct: bool) -> BinaryIO:
@@ -252,11 +155,6 @@ def _waiters(process: int) -> ThreadPoolExecutor:
     from concurrent.futures import ThreadPoolExecutor
 
     return ThreadPoolExecutor(MOST_FLUSHES, f"flush-{process}")
-
-
-def _unlink(path: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
 
 
 def _publish(temporary: str, path: str) -> None:
@@ -311,63 +209,13 @@ def _umask() -> int:
 _UMASK = _umask()  # asking sets it for a moment, which other threads would notice
 
 
-def make_folder(folder: str) -> None:
-    """Make a local folder and its parents; a folder that may not be written is a `ConfigError`."""
-    if is_remote(folder):
-        return
-    try:
-        os.makedirs(folder, exist_ok=True)
-    except (PermissionError, NotADirectoryError, FileExistsError, OSError) as error:
-        raise ConfigError(f"{folder}: cannot be made: {error.strerror}; choose another output folder") from error
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise ConfigError(f"{folder}: may not be written; choose another output folder")
-
-
 def clear_aside(root: str) -> None:
     """Remove what an interrupted run left unfinished in `root`."""
     if not is_remote(root):
         shutil.rmtree(os.path.join(root, ASIDE), ignore_errors=True)
 
 
-def read_bytes(path: str) -> bytes:
-    with open_read(path) as stream:
-        return stream.read()
-
-
 def write_bytes(path: str, data: bytes, root: str | None = None, durable: bool = True) -> None:
     """Publish `data` as `path`, atomically."""
     with create(path, root, durable) as writer:
         writer.write(data)
-
-
-def content_hash(path: str) -> str:
-    """xxh3-128 (hex) of the stored bytes."""
-    digest = xxhash.xxh3_128()
-    with open_read(path) as stream:
-        while chunk := stream.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def remove(path: str) -> None:
-    """Remove a file if it is there."""
-    if is_remote(path):
-        s3.remove(path)
-        return
-    _unlink(path)
-
-
-def remove_tree(folder: str) -> None:
-    """Remove a folder and what is in it, if it is there."""
-    if is_remote(folder):
-        for name in s3.names(folder):
-            remove(join(folder, name))
-    else:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def local_path(path: str) -> str:
-    """`path` itself when it is local; s3 objects cannot be mapped into memory."""
-    if is_remote(path):
-        raise ConfigError(f"{path}: this needs a local file; copy it first")
-    return path

@@ -20,12 +20,12 @@ import xxhash
 
 from dolma_pipe.batch import Batch, Bytes, Int32s, Int64s, Segments
 from dolma_pipe.errors import ConfigError
-from dolma_pipe.icu import load_icu
 from dolma_pipe.kernels.alphabetic import CODE_POINTS
 from dolma_pipe.kernels.marks import Marks, mark_words
 from dolma_pipe.kernels.ranges import join_lines
 from dolma_pipe.kernels.utf8 import chars_to_bytes
 from dolma_pipe.kernels.wordbreaks import holds_dictionary, mark_breaks, split_breaks, word_break_table
+from dolma_pipe.languages.icu import load_icu
 
 WordModel = Literal["whitespace", "unicode", "icu"]
 

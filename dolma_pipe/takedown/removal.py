@@ -17,11 +17,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
-from dolma_pipe import lineage, manifest, storage, tombstones
+from dolma_pipe import lineage, manifest, storage
 from dolma_pipe.errors import DataError
 from dolma_pipe.manifest import MANIFEST as RECORDS
 from dolma_pipe.manifest import Output, Record
 from dolma_pipe.shards import split_extension
+from dolma_pipe.takedown import tombstones
 from dolma_pipe.token_writer import Tally, documents_writer
 from dolma_pipe.tokens import MANIFEST, ShardEntry, TokenSet, TokenShard
 

@@ -1,0 +1,1 @@
+"""Documents taken down: out of tokens, and of all that is made later."""
