@@ -48,7 +48,7 @@ class TokenRepetition(Tagger):
     no tokenizer_config.json beside it says so. engine: auto, gigatoken or tokenizers.
     """
 
-    version = 1
+    version = 2
     fields = {
         "repetition": spans("runs; score is how often the period fits in, whole"),
         "max_times": count("the largest of these scores, as Dolma's `doc_max_score_repetition`"),

@@ -24,7 +24,7 @@ class Tokens(Tagger):
     no tokenizer_config.json beside it says so. engine: auto, gigatoken or tokenizers.
     """
 
-    version = 1
+    version = 2
     fields = {
         "count": count64("tokens of the text alone; `tokenize` writes one more per document (eos), or two (bos)"),
         "bytes_per_token": real("bytes of the text in UTF-8 / tokens"),
