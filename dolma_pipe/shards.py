@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import base64
 import fnmatch
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
-from dolma_pipe import parquet, storage
+from dolma_pipe import jsonl, parquet, storage
 from dolma_pipe.batch import Batch, Bytes, Int64s
 from dolma_pipe.errors import DataError
 from dolma_pipe.streams import Decompressed, compressor
@@ -94,19 +92,6 @@ def _chosen(name: str, include: Sequence[str], exclude: Sequence[str]) -> bool:
     return included and not any(fnmatch.fnmatch(name, glob) for glob in exclude)
 
 
-class _Row(msgspec.Struct):
-    id: str | int
-    text: str
-    source: str | None = None
-    added: str | None = None
-    created: str | None = None
-    metadata: msgspec.Raw = msgspec.Raw(b"null")
-
-
-_decoder = msgspec.json.Decoder(_Row)
-_any_decoder = msgspec.json.Decoder()
-
-
 class DocumentReader:
     """The documents of one shard as batches of about 4 MB, in order.
 
@@ -155,7 +140,7 @@ class DocumentReader:
     def _json_lines(self) -> Iterator[Batch]:
         stream = Decompressed(self.path)
         line, offset = 0, 0
-        for block in _blocks(stream, self._batch_bytes):
+        for block in jsonl.blocks(stream, self._batch_bytes):
             cut = block.rfind(b"\n") + 1 if stream.fault is not None else len(block)
             rest = bytes(block[cut:])
             del block[cut:]
@@ -177,26 +162,26 @@ class DocumentReader:
         data = np.frombuffer(block, np.uint8)
         found = find_documents(data)
         judged = self._judge(block, found, first_line + 1, offset)
-        columns = _columns(data, found, self.columns)
+        columns = jsonl.columns(data, found, self.columns)
         kept = found.sure
         if judged:
             kept = kept.copy()
             kept[list(judged)] = True
-            columns = _merged(columns, np.flatnonzero(found.sure), judged, self.columns)
+            columns = jsonl.merged(columns, np.flatnonzero(found.sure), judged, self.columns)
         raw = raw_offsets = None
         if self.lines:
             raw, raw_offsets = _gather(data, found.starts[kept], found.ends[kept])
         return Batch(self.name, self.rows, columns, raw, raw_offsets), found.newlines
 
-    def _judge(self, block: bytearray, found: Found, first_line: int, offset: int) -> dict[int, _Row]:
+    def _judge(self, block: bytearray, found: Found, first_line: int, offset: int) -> dict[int, jsonl.Row]:
         """The documents of the lines that the kernel does not vouch for; what is none is set aside."""
-        judged: dict[int, _Row] = {}
+        judged: dict[int, jsonl.Row] = {}
         for i in np.flatnonzero(~found.sure).tolist():
             start = int(found.starts[i])
             line = bytes(block[start : int(found.ends[i])])
-            reason = _fault(line)
+            reason = jsonl.fault(line)
             if reason is None:
-                judged[i] = _decoder.decode(line)
+                judged[i] = jsonl.decode(line)
             else:
                 self._quarantine(first_line + int(found.numbers[i]), offset + start, line, reason)
         return judged
@@ -229,97 +214,11 @@ class DocumentReader:
             yield found
 
 
-def _blocks(stream: Decompressed, size: int) -> Iterator[bytearray]:
-    """Decompressed bytes in blocks that end with a newline (the last may not) and hold about `size` bytes.
-
-    A block is not held here while the caller has it: it may be one line of a hundred megabytes.
-    """
-    parts: list[bytes] = []
-    held = 0
-    for chunk in stream:
-        if held + len(chunk) < size or not (end := chunk.rfind(b"\n") + 1):
-            parts.append(chunk)
-            held += len(chunk)
-            continue
-        block = [bytearray().join([*parts, memoryview(chunk)[:end]])]
-        parts, held = [chunk[end:]], len(chunk) - end
-        del chunk
-        yield block.pop()
-    if held:
-        block = [bytearray().join(parts)]
-        parts.clear()
-        yield block.pop()
-
-
 def _gather(data: Bytes, starts: Int64s, ends: Int64s) -> tuple[Bytes, Int64s]:
     """The bytes of some ranges behind one another, and their offsets."""
     from dolma_pipe.kernels.ranges import gather_ranges
 
     return gather_ranges(data, starts, ends)
-
-
-def _fault(line: bytes) -> str | None:
-    """Why a line cannot be a document, or None."""
-    try:
-        line.decode()
-    except UnicodeDecodeError as error:
-        return f"invalid UTF-8 at byte {error.start} of the line"
-    try:
-        json.dumps(json.loads(line, object_pairs_hook=no_repeats), ensure_ascii=False).encode()
-        _any_decoder.decode(line)
-        _decoder.decode(line)
-    except UnicodeEncodeError:
-        return "a surrogate escape without its other half"
-    except msgspec.ValidationError as error:
-        return f"not a document: {error}".replace("`", "")
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        return f"invalid JSON: {error}"
-    return None
-
-
-def no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An `object_pairs_hook` for `json.loads` that refuses a key that occurs twice."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} is repeated")
-    return found
-
-
-def _columns(data: Bytes, found: Found, names: Sequence[str]) -> pa.RecordBatch:
-    """The columns of the documents that the kernel vouches for."""
-    from dolma_pipe.kernels import jsonlines
-    from dolma_pipe.kernels.jsonstrings import gather_strings
-
-    columns: dict[str, pa.Array] = {}
-    for name in names:
-        field = jsonlines.FIELDS.index(name)
-        values, offsets = gather_strings(data, found.fields[field], found.kinds[field], found.sure)
-        null = found.kinds[field][found.sure] == jsonlines.NULL
-        valid = pa.py_buffer(np.packbits(~null, bitorder="little")) if null.any() else None
-        buffers = [valid, pa.py_buffer(offsets), pa.py_buffer(values)]
-        columns[name] = pa.Array.from_buffers(pa.large_string(), len(null), buffers).cast(_type_of(name))
-    return pa.RecordBatch.from_pydict(columns)
-
-
-def _merged(columns: pa.RecordBatch, rows: Any, judged: dict[int, _Row], names: Sequence[str]) -> pa.RecordBatch:
-    """The columns of `rows` (line numbers, in order) and the judged documents among them."""
-    others = pa.RecordBatch.from_pydict({name: _column(list(judged.values()), name) for name in names})
-    order = np.argsort(np.concatenate([rows, np.array(list(judged))]))
-    table = pa.Table.from_batches([columns, others]).take(pa.array(order)).combine_chunks()
-    return table.to_batches()[0]
-
-
-def _column(rows: list[_Row], name: str) -> pa.Array:
-    if name == "metadata":
-        raw = [bytes(row.metadata).decode() for row in rows]
-        return pa.array([None if value == "null" else value for value in raw], pa.string())
-    values = [getattr(row, name) for row in rows]
-    return pa.array([str(value) if isinstance(value, int) else value for value in values], _type_of(name))
-
-
-def _type_of(name: str) -> pa.DataType:
-    return pa.large_string() if name == "text" else pa.string()
 
 
 def _as_lines(batch: Batch) -> tuple[Bytes, Int64s]:

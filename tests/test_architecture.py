@@ -26,6 +26,7 @@ FLOORS: list[set[str]] = [
     {"dolma_pipe.batch", "dolma_pipe.fasttext", "dolma_pipe.languages", "dolma_pipe.url"},
     {
         "dolma_pipe.inputs",
+        "dolma_pipe.jsonl",
         "dolma_pipe.parquet",
         "dolma_pipe.shards",
         "dolma_pipe.attributes",

@@ -8,43 +8,20 @@ can happen to it. The id of a loose file is its path relative to the input folde
 from __future__ import annotations
 
 import base64
-import itertools
 import json
-import os
-import posixpath
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import msgspec
 
 from dolma_pipe import storage
-from dolma_pipe.errors import ConfigError, DataError, DependencyError
+from dolma_pipe.inputs.files import LANGUAGES, RawFile, suffix
+from dolma_pipe.inputs.html import html_text
 from dolma_pipe.inputs.records import Fields, as_document, decode_record
 from dolma_pipe.shards import MAX_RAW, BadRow
 from dolma_pipe.streams import Decompressed
 
-RECORDS = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz", ".json.gz", ".jsonl.zst", ".ndjson.zst", ".json.zst")
-HTML = (".html", ".htm", ".xhtml")
-PROSE = (".txt", ".text", ".md", ".markdown", ".rst", ".adoc", ".org", ".tex")
-LANGUAGES = {
-    ".c": "c", ".h": "c", ".cc": "c++", ".cpp": "c++", ".cxx": "c++", ".hpp": "c++", ".cu": "cuda", ".cs": "c#",
-    ".css": "css", ".go": "go", ".hs": "haskell", ".java": "java", ".js": "javascript", ".jsx": "javascript",
-    ".mjs": "javascript", ".jl": "julia", ".json": "json", ".kt": "kotlin", ".lua": "lua", ".ml": "ocaml",
-    ".php": "php", ".pl": "perl", ".pm": "perl", ".py": "python", ".pyi": "python", ".pyx": "cython", ".r": "r",
-    ".rb": "ruby", ".rs": "rust", ".scala": "scala", ".sh": "shell", ".bash": "shell", ".sql": "sql",
-    ".swift": "swift", ".toml": "toml", ".ts": "typescript", ".tsx": "typescript", ".yaml": "yaml", ".yml": "yaml",
-}  # fmt: skip
 SNIFF_BYTES = 8192
-FORMATS = ("auto", "text", "html", "records", "parquet")
-
-
-class RawFile(NamedTuple):
-    """One input file; `name` is relative to the folder that holds all inputs, `path` opens it."""
-
-    name: str
-    path: str
-    format: str
 
 
 class Bad(NamedTuple):
@@ -69,24 +46,6 @@ class Found(NamedTuple):
 
 
 Outcome = Found | Bad | Skipped
-
-
-def suffix(name: str) -> str:
-    """The extension that says what a file holds: lower case, without .gz or .zst."""
-    stem = name.lower().removesuffix(".gz").removesuffix(".zst")
-    return posixpath.splitext(stem)[1]
-
-
-def format_of(name: str) -> str:
-    """What a file is by its name; "unknown" files are text if their bytes are."""
-    if name.lower().endswith(RECORDS):
-        return "records"
-    extension = suffix(name)
-    if extension == ".parquet":
-        return "parquet"
-    if extension in HTML:
-        return "html"
-    return "text" if extension in PROSE or extension in LANGUAGES else "unknown"
 
 
 class InputReader:
@@ -244,65 +203,3 @@ def _lines(stream: Decompressed, limit: int) -> Iterator[tuple[int, int, bytes, 
             del held[MAX_RAW:]
     if length:
         yield number, offset, bytes(held), length
-
-
-def html_text(data: bytes) -> tuple[str, str]:
-    """Text and title of an HTML page, in the encoding it declares or seems to have."""
-    html, html2text, encoding = _resiliparse()
-    tree = html.HTMLTree.parse_from_bytes(data, encoding.detect_encoding(data, html5_compatible=True))
-    return html2text.extract_plain_text(tree, preserve_formatting=True), tree.title or ""
-
-
-def html_version() -> str:
-    """The release of the library that finds the text of a page; another release may find another text."""
-    _resiliparse()
-    from importlib.metadata import version
-
-    return version("resiliparse")
-
-
-def _resiliparse() -> tuple[Any, Any, Any]:
-    try:
-        from resiliparse.extract import html2text
-        from resiliparse.parse import encoding, html
-    except ImportError as error:
-        raise DependencyError("resiliparse", "web", "reading HTML") from error
-    return html, html2text, encoding
-
-
-def find_files(inputs: list[str], file_format: str) -> list[RawFile]:
-    """The files of all inputs (a folder counts with all below it, without names that begin with a dot), by name.
-
-    Names are relative to the deepest folder that holds all inputs: for one folder, to that folder. Unlike in a data
-    set, names that begin with `_` are data here: `__init__.py` is a document.
-    """
-    if file_format not in FORMATS:
-        raise ConfigError(f"format: {file_format!r} is not one of {', '.join(FORMATS)}")
-    paths = [path for place in inputs for path in _below(place)]
-    twice = next((path for path, times in Counter(paths).items() if times > 1), None)
-    if twice is not None:
-        raise ConfigError(f"{twice}: is in two of the inputs; name it once")
-    base = _common_folder([place if not storage.is_file(place) else storage.parent(place) for place in inputs])
-    files: list[RawFile] = []
-    for path in paths:
-        name = "/".join(_parts(path)[base:])
-        files.append(RawFile(name, path, format_of(name) if file_format == "auto" else file_format))
-    return sorted(files, key=lambda file: file.name.encode())
-
-
-def _below(place: str) -> list[str]:
-    if storage.is_file(place):
-        return [place]
-    if not storage.exists(place):
-        raise DataError(f"{place}: no such file or folder")
-    return [storage.join(place, name) for name in storage.listing(place, hidden=".")]
-
-
-def _common_folder(folders: list[str]) -> int:
-    """How many leading path parts all folders share."""
-    columns = zip(*(_parts(folder) for folder in folders), strict=False)
-    return sum(1 for _ in itertools.takewhile(lambda column: len(set(column)) == 1, columns))
-
-
-def _parts(path: str) -> list[str]:
-    return (path if storage.is_remote(path) else os.path.abspath(path)).rstrip("/").split("/")

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from dolma_pipe.config import Config
-from dolma_pipe.shards import FIELDS, no_repeats
+from dolma_pipe.jsonl import no_repeats
+from dolma_pipe.shards import FIELDS
 
 
 class Fields(Config, frozen=True):

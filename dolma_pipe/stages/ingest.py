@@ -23,7 +23,9 @@ import pyarrow as pa
 from dolma_pipe import storage
 from dolma_pipe.config import Config, fingerprint
 from dolma_pipe.errors import ConfigError, DataError
-from dolma_pipe.inputs.reader import Bad, Found, InputReader, RawFile, Skipped, find_files, html_version
+from dolma_pipe.inputs.files import RawFile, find_files
+from dolma_pipe.inputs.html import html_version
+from dolma_pipe.inputs.reader import Bad, Found, InputReader, Skipped
 from dolma_pipe.inputs.records import Fields
 from dolma_pipe.manifest import MANIFEST, Record, Ref
 from dolma_pipe.shards import BadRow, DocumentWriter

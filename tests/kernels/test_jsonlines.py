@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dolma_pipe.jsonl import no_repeats
 from dolma_pipe.kernels.jsonlines import FIELDS, NULL, find_documents
 from dolma_pipe.kernels.jsonstrings import gather_strings
-from dolma_pipe.shards import no_repeats
 
 texts = st.text() | st.sampled_from(["", '"', "\\", "\n\t\r\b\f/", "é漢😀\0\x1f\x7f", "x" * 200, "ab\n" * 60])
 numbers = st.integers(-(10**25), 10**25) | st.floats(allow_nan=False, allow_infinity=False)
