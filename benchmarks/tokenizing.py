@@ -6,7 +6,6 @@ import csv
 import gzip
 import io
 import json
-import resource
 import sys
 import tempfile
 import time
@@ -46,7 +45,7 @@ def main() -> None:
         rows = [
             [
                 name, one.said["bytes"] / 1e6 / one.seconds, one.seconds / reading.seconds,
-                one.said["cpu"] / reading.said["cpu"], one.said["cpu"] / plainly.said["cpu"], one.peak_mb,
+                one.cpu / reading.cpu, one.cpu / plainly.cpu, one.peak_mb,
             ]
             for name, one in found.items()
         ]  # fmt: skip
@@ -85,7 +84,7 @@ def _beside_others(work: Path, folder: str) -> None:
         mine = ours("tokenize", **_settings(file, folder, work / f"small {file}"))
         dolma = _dolma_tokens(work, folder, file)
         loop = ours("encode_loop", folder=folder, tokenizer=str(data.corpus() / "tokenizers" / file), to=str(work))
-        busy = [found.said["cpu"] for found in (mine, dolma, loop)]
+        busy = [found.cpu for found in (mine, dolma, loop)]
         ratios = [dolma.seconds / mine.seconds, loop.seconds / mine.seconds, busy[1] / busy[0], busy[2] / busy[0]]
         rows.append([label, size / mine.seconds, size / dolma.seconds, size / loop.seconds, *ratios])
     header = ["tokenizer", "MB/s", "Dolma MB/s", "loop MB/s", "x Dolma", "x loop", "x Dolma, CPU", "x loop, CPU"]
@@ -98,7 +97,7 @@ def _dolma_tokens(work: Path, folder: str, file: str) -> Measured:
     ids = {token["content"]: token["id"] for token in json.loads(tokenizer.read_text())["added_tokens"]}
     width = "uint32" if "dolma2" in file else "uint16"
     dolma = str(peers.environment("dolma") / "dolma")
-    found = _with_cpu(
+    found = command(
         [
             dolma, "tokens", "--documents", f"{folder}/documents/*.gz", "--destination", str(to),
             "--tokenizer.name_or_path", str(tokenizer), "--tokenizer.eos_token_id", str(ids[EOS]),
@@ -108,17 +107,8 @@ def _dolma_tokens(work: Path, folder: str, file: str) -> Measured:
     rows = sum(gzip.decompress(path.read_bytes()).count(b"\n") for path in to.glob("*.csv.gz"))
     if not rows:  # it ends with status 0 when it could not read its input
         sys.exit(f"dolma tokens wrote no documents of {folder}")
-    start = _with_cpu([dolma, "tokens", "--help"])
-    return Measured(found.seconds - start.seconds, found.peak_mb, {"cpu": found.said["cpu"] - start.said["cpu"]})
-
-
-def _with_cpu(arguments: list[str]) -> Measured:
-    """A command, and the processor's seconds that it took."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    found = command(arguments)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return found._replace(said={"cpu": cpu})
+    start = command([dolma, "tokens", "--help"])
+    return Measured(found.seconds - start.seconds, found.peak_mb, {}, found.cpu - start.cpu)
 
 
 class _Document(msgspec.Struct):
