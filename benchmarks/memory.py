@@ -30,6 +30,12 @@ TAGGERS: dict[str, list[Any]] = {
     )},
     "langid, units: line": [{"name": "langid", "units": ["line"]}],
     "quality": [{"name": "quality", "model": "toxicity", "label": "toxic"}],
+    "dclm, view: dclm": ["dclm_text", {"name": "dclm", "view": "dclm"}],
+    "fineweb, view: c4": ["c4", {"name": "fineweb", "view": "c4"}],
+    "fineweb, view: fineweb_c4": [
+        {"name": "fineweb_c4", "use": "datatrove_c4", "terminal_punctuation": False},
+        {"name": "fineweb", "view": "fineweb_c4"},
+    ],
 }  # fmt: skip
 SQUARE = {("dolma_pii", "digits")}
 """What takes time that grows with the square of the size, as the toolkit's patterns do: minutes."""

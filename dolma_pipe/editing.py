@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import msgspec
@@ -15,8 +15,9 @@ import pyarrow.compute as pc
 from dolma_pipe.batch import Batch, make_batch
 from dolma_pipe.errors import DataError
 from dolma_pipe.kernels import rewriting as kernels
+from dolma_pipe.kernels.blanks import blank_ranges
 from dolma_pipe.kernels.spans import Regions, merge_spans, replace_regions
-from dolma_pipe.kernels.utf8 import chars_to_bytes
+from dolma_pipe.kernels.utf8 import chars_to_bytes, count_chars
 from dolma_pipe.mixer import Edit
 from dolma_pipe.pseudonyms import pseudonym
 
@@ -36,19 +37,40 @@ class Spans(NamedTuple):
 class Edited(NamedTuple):
     """Texts of the documents that changed (`rows` ascend), regions replaced in each; spans and documents per edit.
 
-    In UTF-8, text i is `data[bounds[i]:bounds[i + 1]]`.
-
-    `merged` are all regions as (documents, starts, ends, winning edits), in code points of the original texts.
+    Text i is `data[bounds[i]:bounds[i + 1]]`. `merged` are all regions as (documents, starts, ends, winning edits), in
+    code points of the original texts.
     """
 
     rows: Int64s
-    texts: list[str]
     data: npt.NDArray[np.uint8]
     bounds: Int64s
     regions: Int64s
     merged: Regions
     spans: dict[str, int]
     documents: dict[str, int]
+
+    @property
+    def texts(self) -> list[str]:
+        """Decoded anew each time: a text of 100 MB is up to four times as large as a string."""
+        return [str(self.data[start:end].data, "utf-8") for start, end in pairwise(self.bounds.tolist())]
+
+    @property
+    def is_blank(self) -> Bools:
+        """Whether nothing but white space is left of each text."""
+        return blank_ranges(self.data, self.bounds[:-1], self.bounds[1:])
+
+    @property
+    def char_counts(self) -> Int64s:
+        """Code points of each text."""
+        return count_chars(self.data, self.bounds)
+
+
+class Rewritten(NamedTuple):
+    """All texts of a batch, edited or not: text i is `data[bounds[i]:bounds[i + 1]]`; `merged` as in `Edited`."""
+
+    data: npt.NDArray[np.uint8]
+    bounds: Int64s
+    merged: Regions
 
 
 class Texts(NamedTuple):
@@ -71,17 +93,24 @@ class Editor:
     def apply(self, batch: Batch, attributes: Mapping[str, pa.StructArray], wanted: Bools) -> Edited:
         """The wanted documents with all edits applied; `attributes` are the batch's rows of each set."""
         spans = self.gather(batch, attributes, wanted)
-        counts = np.bincount(spans.edits, minlength=len(self.edits))
-        touched = [len(np.unique(spans.documents[spans.edits == index])) for index in range(len(self.edits))]
+        counts = np.bincount(spans.edits, minlength=len(self.edits)).tolist()
+        touched = [_count_documents(spans.documents[spans.edits == index]) for index in range(len(self.edits))]
         names = [edit.name for edit in self.edits]
-        texts = self._texts(batch, spans)
-        documents, starts, ends, chosen = merge_spans(spans.documents, spans.starts, spans.ends, texts.of_spans)
-        rows, regions = np.unique(documents, return_counts=True)
-        data, bounds = self._replace(batch, spans, rows, (documents, starts, ends, chosen), texts)
-        edited = [str(data[start:end].data, "utf-8") for start, end in itertools.pairwise(bounds.tolist())]
-        merged = (documents, starts, ends, texts.edits[chosen])
-        found = dict(zip(names, counts.tolist(), strict=True))
-        return Edited(rows, edited, data, bounds, regions, merged, found, dict(zip(names, touched, strict=True)))
+        regions, texts = self._merge(batch, spans)
+        rows, sizes = np.unique(regions[0], return_counts=True)
+        data, bounds = self._replace(batch, spans, rows, regions, texts)
+        found = dict(zip(names, counts, strict=True))
+        documents = dict(zip(names, touched, strict=True))
+        return Edited(rows, data, bounds, sizes, _with_edits(regions, texts), found, documents)
+
+    def rewrite(self, batch: Batch, attributes: Mapping[str, pa.StructArray]) -> Rewritten:
+        """The whole batch with all edits applied; its own bytes where there is nothing to edit."""
+        spans = self.gather(batch, attributes, np.ones(len(batch), np.bool_))
+        regions, texts = self._merge(batch, spans)
+        if not len(regions[0]):
+            return Rewritten(batch.data, batch.offsets, regions)
+        data, bounds = self._replace(batch, spans, np.arange(len(batch)), regions, texts)
+        return Rewritten(data, bounds, _with_edits(regions, texts))
 
     def gather(self, batch: Batch, attributes: Mapping[str, pa.StructArray], wanted: Bools) -> Spans:
         """The spans of all edits in the wanted documents, by document and start; of the batch, only ids are read."""
@@ -91,6 +120,11 @@ class Editor:
         spans = Spans(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
         order = np.lexsort((spans.starts, spans.documents))
         return Spans(*(column[order] for column in spans))
+
+    def _merge(self, batch: Batch, spans: Spans) -> tuple[Regions, Texts]:
+        """The regions that give way, each with the index of its text, and the texts."""
+        texts = self._texts(batch, spans)
+        return merge_spans(spans.documents, spans.starts, spans.ends, texts.of_spans), texts
 
     def _texts(self, batch: Batch, spans: Spans) -> Texts:
         """The edits' texts, or for an edit with pseudonyms those of its spans."""
@@ -129,7 +163,7 @@ class Editor:
     def _replace(
         self, batch: Batch, spans: Spans, rows: Int64s, regions: Regions, texts: Texts
     ) -> tuple[npt.NDArray[np.uint8], Int64s]:
-        """The new texts of the documents that have regions, and their bounds."""
+        """The new texts of some documents, among them all that have regions, and their bounds."""
         documents, starts, ends, chosen = regions
         in_bytes = (documents, *self._in_bytes(batch, spans, documents, starts, ends), chosen)
         return replace_regions(batch.data, batch.offsets, rows, in_bytes, texts.data, texts.offsets)
@@ -142,6 +176,16 @@ class Editor:
             f"{self.edits[spans.edits[index]].name}: span {spans.starts[index]} to {spans.ends[index]} of document "
             f"{batch.ids[row].as_py()!r} in {batch.shard} lies outside its {characters} characters; tag it again"
         )
+
+
+def _count_documents(ascending: Int64s) -> int:
+    return int(np.count_nonzero(np.diff(ascending))) + min(len(ascending), 1)
+
+
+def _with_edits(regions: Regions, texts: Texts) -> Regions:
+    """The regions with the edits that their texts belong to."""
+    documents, starts, ends, chosen = regions
+    return documents, starts, ends, texts.edits[chosen]
 
 
 def _spans_of(edit: Edit, index: int, attribute: pa.StructArray, batch: Batch, wanted: Bools) -> Spans:
@@ -200,8 +244,9 @@ def warm() -> None:
     """Compile, or load, the kernels that edits and lines need."""
     kind = pa.list_(pa.struct({"start": pa.int32(), "end": pa.int32(), "score": pa.float64()}))
     spans = pa.array([[{"start": 0, "end": 1, "score": 1.0}]], kind)
-    Editor([Edit("a", "b")]).apply(
+    edited = Editor([Edit("a", "b")]).apply(
         make_batch(["ab"]), {"a": pa.StructArray.from_arrays([spans], names=["b"])}, np.ones(1, np.bool_)
     )
+    _ = edited.is_blank, edited.char_counts
     line = np.frombuffer(b'{"text":""}', np.uint8).copy()
     kernels.put_texts(line, np.array([0]), np.array([len(line)]), line[:0], np.zeros(2, np.int64))

@@ -23,8 +23,9 @@ import regex
 
 from dolma_pipe.batch import Batch
 from dolma_pipe.config import Config, bundled, convert, fingerprint, read_yaml
-from dolma_pipe.editing import Edited, Editor
+from dolma_pipe.editing import Editor
 from dolma_pipe.errors import ConfigError
+from dolma_pipe.kernels.spans import Regions
 from dolma_pipe.mixer import Edit
 
 PATTERNS = "pattern"
@@ -49,10 +50,10 @@ class ViewConfig(Config, frozen=True):
 
 
 class Viewed(NamedTuple):
-    """The batch after the edits, and how to trace its spans back."""
+    """The edited batch, and how to trace its spans back; region i of `merged` became `lengths[i]` characters."""
 
     batch: Batch
-    edited: Edited
+    merged: Regions
     lengths: np.ndarray
 
     def trace(self, values: Any) -> Any:
@@ -71,7 +72,7 @@ class Viewed(NamedTuple):
     def _original(self, documents: np.ndarray, positions: np.ndarray, is_end: bool) -> np.ndarray:
         from dolma_pipe.kernels.views import to_original
 
-        owners, starts, ends, _ = self.edited.merged
+        owners, starts, ends, _ = self.merged
         offsets = np.searchsorted(owners, np.arange(len(self.batch) + 1))
         return to_original(documents, positions, offsets, starts, ends, self.lengths, is_end)
 
@@ -116,22 +117,30 @@ class View:
         known = dict(attributes)
         if self._patterns:
             known[PATTERNS] = self._match(batch)
-        edited = self._editor.apply(batch, known, np.ones(len(batch), np.bool_))
-        texts: list[str] = batch.texts()
-        for row, text in zip(edited.rows.tolist(), edited.texts, strict=True):
-            texts[row] = text
-        columns = batch.columns.set_column(
-            batch.columns.schema.get_field_index("text"), "text", pa.array(texts, pa.large_string())
-        )
+        data, bounds, merged = self._editor.rewrite(batch, known)
         widths = np.array([len(edit.text) for edit in self._editor.edits], np.int64)
-        return Viewed(Batch(batch.shard, batch.first_row, columns), edited, widths[edited.merged[3]])
+        if not len(merged[0]):
+            return Viewed(batch, merged, widths[:0])
+        texts = pa.LargeStringArray.from_buffers(len(batch), pa.py_buffer(bounds), pa.py_buffer(data))
+        columns = batch.columns.set_column(batch.columns.schema.get_field_index("text"), "text", texts)
+        return Viewed(Batch(batch.shard, batch.first_row, columns), merged, widths[merged[3]])
 
     def _match(self, batch: Batch) -> pa.StructArray:
-        kind = pa.list_(pa.struct({"start": pa.int32(), "end": pa.int32(), "score": pa.float64()}))
-        texts = batch.texts()
-        columns = {name: [_matches(pattern, text) for text in texts] for name, pattern in self._patterns.items()}
-        return pa.StructArray.from_arrays([pa.array(found, kind) for found in columns.values()], names=list(columns))
+        edges: dict[str, list[int]] = {name: [] for name in self._patterns}
+        offsets: dict[str, list[int]] = {name: [0] for name in self._patterns}
+        for row in range(len(batch)):
+            text = batch.text(row)
+            for name, pattern in self._patterns.items():
+                edges[name] += [edge for found in pattern.finditer(text) for edge in found.span()]
+                offsets[name].append(len(edges[name]) // 2)
+        columns = [_spans(np.array(edges[name], np.int32), offsets[name]) for name in edges]
+        return pa.StructArray.from_arrays(columns, names=list(edges))
 
 
-def _matches(pattern: Any, text: str) -> list[dict[str, float]]:
-    return [{"start": found.start(), "end": found.end(), "score": 1.0} for found in pattern.finditer(text)]
+def _spans(edges: np.ndarray, offsets: list[int]) -> pa.ListArray:
+    """Spans of all documents, the starts and ends of each in turn."""
+    scores = np.ones(len(edges) // 2)
+    flat = pa.StructArray.from_arrays(
+        [pa.array(edges[0::2]), pa.array(edges[1::2]), pa.array(scores)], names=["start", "end", "score"]
+    )
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), flat)

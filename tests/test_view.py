@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dolma_pipe.batch import make_batch
+from dolma_pipe.batch import Batch, make_batch
+from dolma_pipe.editing import Editor
 from dolma_pipe.errors import ConfigError
 from dolma_pipe.fused import Fused
+from dolma_pipe.mixer import Edit
 from dolma_pipe.view import View
 
 SPANS = pa.list_(pa.struct({"start": pa.int32(), "end": pa.int32(), "score": pa.float64()}))
@@ -43,9 +45,6 @@ def test_a_span_of_kept_text_is_traced_back_to_the_same_text(text: str, data: st
     gone = [(a, b) for a, b in zip(cuts[::2], cuts[1::2], strict=False) if a < b]
     kept = [i for i in range(len(text)) if not any(a <= i < b for a, b in gone)]
     view = View.__new__(View)
-    from dolma_pipe.editing import Editor
-    from dolma_pipe.mixer import Edit
-
     view._patterns, view._editor = {}, Editor([Edit("a", "gone", data.draw(st.sampled_from(["", "X", "xyz"])))])
     attributes = {"a": pa.StructArray.from_arrays([spans(*gone)], names=["gone"])}
     viewed = view.apply(make_batch([text]), attributes)
@@ -96,3 +95,39 @@ def test_a_view_that_cannot_work_is_refused(tmp_path: Path, edits: str, message:
 def test_an_unknown_view_is_refused_with_a_guess() -> None:
     with pytest.raises(ConfigError, match="did you mean 'c4'"):
         Fused([{"name": "length", "view": "c44"}])
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.text(alphabet="ab é😀\n", max_size=12), st.booleans()), min_size=1, max_size=5), st.data())
+def test_documents_of_one_batch_keep_their_own_texts(found: list[tuple[str, bool]], data: st.DataObject) -> None:
+    first = data.draw(st.integers(0, len(found) - 1))
+    whole = make_batch([text for text, _ in found])
+    batch = Batch("shard", first, whole.columns.slice(first))  # a view of part of a column
+    found = found[first:]
+    gone = [[(0, min(2, len(text)))] if edited and text else [] for text, edited in found]
+    rows = pa.array([[{"start": s, "end": e, "score": 1.0} for s, e in one] for one in gone], SPANS)
+    attributes = {"a": pa.StructArray.from_arrays([rows], names=["gone"])}
+    view = View.__new__(View)
+    view._patterns, view._editor = {}, Editor([Edit("a", "gone", "…")])
+    viewed = view.apply(batch, attributes)
+    expected = ["…" + text[2:] if spans else text for (text, _), spans in zip(found, gone, strict=True)]
+    assert viewed.batch.texts() == expected
+    assert viewed.batch.data.tobytes() == "".join(expected).encode()
+    assert viewed.batch.ids.equals(batch.ids)
+    assert viewed.batch.first_row == first
+
+
+def test_patterns_match_in_each_document_by_itself(tmp_path: Path) -> None:
+    view = View(write(tmp_path, "- {pattern: 'b+', with: X}\n- {pattern: '^é'}\n"))
+    texts = ["éabb", "", "bé", "éé b"]
+    viewed = view.apply(make_batch(texts), {})
+    assert viewed.batch.texts() == ["aX", "", "Xé", "é X"]
+
+
+def test_a_view_that_changes_nothing_is_the_batch_itself(tmp_path: Path) -> None:
+    view, batch = View(write(tmp_path, "- {pattern: x}\n")), make_batch(["a", "", "é"])
+    viewed = view.apply(batch, {})
+    assert viewed.batch is batch
+    assert viewed.trace(pa.array([[], [], [{"start": 0, "end": 1, "score": 1.0}]], SPANS)).to_pylist()[2] == [
+        {"start": 0, "end": 1, "score": 1.0}
+    ]

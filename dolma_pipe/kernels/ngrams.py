@@ -3,7 +3,9 @@
 An n-gram can only be a duplicate where both (n-1)-grams inside it are, so each length looks at the survivors of the
 last; most pairs of words are known to be unique by a count of a few bits of their hashes. A gram's name is the place
 where it occurs first. Pairs of words are compared by 64-bit hash (the odds that a document of w distinct ones holds two
-of one hash are w^2 / 2^65: a million pairs, 3e-8), longer grams exactly, by the names of the two grams inside.
+of one hash are w^2 / 2^65: a million pairs, 3e-8), longer grams exactly, by the names of the two grams inside. Where
+the gram without its last word occurred first, this one cannot occur earlier: so what goes on as it did there has its
+name from there, and only what goes on otherwise is looked for in a table.
 
 Scratch is nine bytes and two bits for each word of the longest document; tables stay small (`most_slots`, see
 firsts.py).
@@ -140,7 +142,7 @@ def _name_grams(scratch: Scratch, count: int, from_names: bool) -> None:
     Their codes are keys, or `from_names` those of the grams that are shorter by one word: then two neighbours' names
     are the key. Where the table is too small for all of them, each round takes those of one part of all hashes.
     """
-    left = _count_listed(scratch, count)
+    left = _name_as_before(scratch, count) if from_names else _wait_for_all(scratch, count)
     size = table_size(left, len(scratch.keys))
     parts, part = _ONE, _ZERO
     while capacity(size) * np.int64(parts) < left:
@@ -150,7 +152,7 @@ def _name_grams(scratch: Scratch, count: int, from_names: bool) -> None:
         clear(scratch.slots, size)
         room = capacity(size)
         for block in range(count // WIDTH + 1):
-            bits = scratch.listed[block] if is_first_round else scratch.waiting[block]
+            bits = scratch.waiting[block]
             waiting = _ZERO
             while bits:
                 i = block * WIDTH + first(bits)
@@ -174,10 +176,40 @@ def _name_grams(scratch: Scratch, count: int, from_names: bool) -> None:
 
 
 @piece
-def _count_listed(scratch: Scratch, count: int) -> int:
+def _wait_for_all(scratch: Scratch, count: int) -> int:
+    """All listed places wait for a name; returns how many there are."""
     total = 0
     for block in range(count // WIDTH + 1):
+        scratch.waiting[block] = scratch.listed[block]
         total += popcount(scratch.listed[block])
+    return total
+
+
+@piece
+def _is_listed(scratch: Scratch, i: int) -> bool:
+    return (scratch.listed[i // WIDTH] >> np.uint64(i % WIDTH)) & _ONE != _ZERO
+
+
+@piece
+def _name_as_before(scratch: Scratch, count: int) -> int:
+    """Names the grams that begin like one that occurred first here, or go on as that one did, and counts them; the
+    others wait: returns how many. No place that gets its name here had another one."""
+    total = 0
+    for block in range(count // WIDTH + 1):
+        bits = scratch.listed[block]
+        waiting = _ZERO
+        while bits:
+            i = block * WIDTH + first(bits)
+            name = np.int64(_name_of(scratch, i))
+            if name == i:
+                scratch.codes[i] = _FIRST + _ONE
+            elif _is_listed(scratch, name) and _name_of(scratch, name + 1) == _name_of(scratch, i + 1):
+                scratch.codes[name] += _ONE
+            else:
+                waiting |= _lowest(bits)
+            bits = without_first(bits)
+        scratch.waiting[block] = waiting
+        total += popcount(waiting)
     return total
 
 

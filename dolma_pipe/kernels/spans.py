@@ -51,7 +51,8 @@ def replace_regions(
     """The named documents with their regions replaced: bytes behind one another, int64[len(documents) + 1] offsets.
 
     `regions` are (documents, starts, ends, edits) with byte positions in `data`; edit e puts
-    `texts[text_offsets[e]:text_offsets[e + 1]]`. Both lists of documents ascend, and name the same ones.
+    `texts[text_offsets[e]:text_offsets[e + 1]]`. Both lists of documents ascend; the named ones are all that have
+    regions, and maybe others.
     """
     owners, starts, ends, edits = regions
     size = 0

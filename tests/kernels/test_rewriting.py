@@ -42,7 +42,7 @@ def test_the_text_is_the_new_one_and_all_else_is_as_it_was(pairs: list[tuple[Any
     bounds = np.cumsum([0, *map(len, encoded)])
     data = np.frombuffer(b"".join(encoded), np.uint8)
     empty = np.zeros(0, np.int64)
-    edited = Edited(np.arange(len(lines)), texts, data, bounds, empty, (empty,) * 4, {}, {})
+    edited = Edited(np.arange(len(lines)), data, bounds, empty, (empty, empty, empty, empty), {}, {})
     out, found = put_texts(raw, starts, ends, edited)
     assert out[: len(raw)].tobytes() == raw.tobytes()
     for i, line in enumerate(lines):

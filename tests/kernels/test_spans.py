@@ -151,3 +151,5 @@ def test_every_edit_counts_its_spans_and_the_documents_that_have_some(found: lis
         assert edited.spans[edit.name] == sum(filled)
         assert edited.documents[edit.name] == sum(count > 0 for count in filled)
     assert np.diff(edited.bounds).tolist() == [len(text.encode()) for text in edited.texts]
+    assert edited.char_counts.tolist() == [len(text) for text in edited.texts]
+    assert edited.is_blank.tolist() == [not text.strip() for text in edited.texts]

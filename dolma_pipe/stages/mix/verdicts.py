@@ -158,7 +158,7 @@ class Judge:
         edited = self.editor.apply(batch, attributes, passed) if self.editor is not None else None
         if edited is not None:
             sizes[edited.rows] = np.diff(edited.bounds)
-            after[edited.rows] = [remains(text, self.source.keep_after) for text in edited.texts]
+            after[edited.rows] = remains(edited, self.source.keep_after)
         found = {"bytes": sizes, "after": after}
         return found | ({"tokens": self._tokens(batch, attributes, passed, edited)} if self.source.counted else {})
 
@@ -182,11 +182,10 @@ class Judge:
         return tokens
 
 
-def remains(text: str, keep_after: int) -> int:
-    """What became of an edited text."""
-    if not text or text.isspace():
-        return EMPTY
-    return SHORT if len(text) < keep_after else FINE
+def remains(edited: Edited, keep_after: int) -> Array:
+    """What became of each edited text: int8[n]."""
+    left = np.where(edited.char_counts < keep_after, SHORT, FINE)
+    return np.where(edited.is_blank, EMPTY, left).astype(np.int8)
 
 
 def _field(struct: pa.StructArray, name: str) -> pa.Array:

@@ -145,7 +145,7 @@ class ShardMix:
         edited = self.editor.apply(batch, attributes, fate <= ALIVE)
         self._count_edits(edited)
         after = np.zeros(len(batch), np.int8)
-        after[edited.rows] = [remains(text, self.source.keep_after) for text in edited.texts]
+        after[edited.rows] = remains(edited, self.source.keep_after)
         fate = np.where(after == FINE, fate, np.where(after == EMPTY, EMPTIED, SHORTENED))
         regions[edited.rows] = edited.regions
         sizes[edited.rows] = np.diff(edited.bounds)

@@ -6,7 +6,7 @@ sets it was made of, copies from its provenance. A mix that has not been made ha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -238,11 +238,5 @@ def _edits(found: Found, batch: Batch) -> tuple[list[EditStory], list[str]]:
     text = batch.text(0)
     regions = zip(starts.tolist(), ends.tolist(), winners.tolist(), strict=True)
     stories = [EditStory(editor.edits[winner].name, start, end, text[start:end]) for start, end, winner in regions]
-    return stories, list(_too_little(edited.texts, source.keep_after))
-
-
-def _too_little(texts: Sequence[str], keep_after: int) -> Iterator[str]:
-    for text in texts:
-        left = remains(text, keep_after)
-        if left in (EMPTY, SHORT):
-            yield "empty_after_edit" if left == EMPTY else "keep_after"
+    reasons = {EMPTY: "empty_after_edit", SHORT: "keep_after"}
+    return stories, [reasons[left] for left in remains(edited, source.keep_after).tolist() if left in reasons]
