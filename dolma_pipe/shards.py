@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from dolma_pipe import jsonl, parquet, storage
 from dolma_pipe.batch import Batch, Bytes, Int64s
@@ -253,13 +252,8 @@ class DocumentWriter:
             self._out.write(b"\n".join(encoded) + b"\n")
         self._add(len(encoded))
 
-    def write_lines(self, raw: Bytes, offsets: Int64s, rows: npt.NDArray[np.bool_] | None = None) -> None:
-        """Lines as they are (without newlines in `raw`); `rows` chooses some of them."""
-        starts, ends = offsets[:-1], offsets[1:]
-        self.write_ranges(raw, *((starts, ends) if rows is None else (starts[rows], ends[rows])))
-
     def write_ranges(self, raw: Bytes, starts: Int64s, ends: Int64s) -> None:
-        """Lines that lie anywhere in `raw`."""
+        """Lines as they are, without newlines, that lie anywhere in `raw`."""
         from dolma_pipe.kernels.ranges import join_lines
 
         if len(starts):

@@ -24,7 +24,6 @@ HASH = "MurmurHash3_x64_128"
 HEADER = "filter.json"
 BLOCK_BYTES = BLOCK_BITS // 8
 ERROR_RATE = 1e-6
-MOST_PROBES = 64
 Words = npt.NDArray[np.uint64]
 
 
