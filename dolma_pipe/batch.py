@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute
 
 if TYPE_CHECKING:
     from dolma_pipe.kernels.marks import Marks
@@ -17,6 +18,7 @@ Bytes = npt.NDArray[np.uint8]
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
 UInt64s = npt.NDArray[np.uint64]
+pc: Any = pyarrow.compute
 
 
 class Segments(NamedTuple):
@@ -146,8 +148,7 @@ class Batch:
 
     def metadata(self, field: str) -> pa.StringArray:
         """One field of `metadata` as strings ("url", or dotted "a.b"); null where a document has none."""
-        column: list[str | None] = self.columns.column("metadata").to_pylist()
-        return pa.array(_values(tuple(field.split(".")), column), pa.string())
+        return pa.array(_values(tuple(field.split(".")), self.columns.column("metadata")), pa.string())
 
     def document(self, index: int) -> dict[str, Any]:
         """One document as plain data, its metadata decoded."""
@@ -157,18 +158,26 @@ class Batch:
         return found
 
 
-def _values(names: tuple[str, ...], column: list[str | None]) -> list[str | None]:
+def _values(names: tuple[str, ...], column: pa.StringArray) -> list[str | None]:
     """One field of each object, decoded all together where all are what is expected."""
     kind = _only(names)
     try:
-        found: list[Any] = _decoder_of(list[kind | None]).decode(f"[{','.join([text or 'null' for text in column])}]")
+        found: list[Any] = _decoder_of(list[kind | None]).decode(_as_one(column))
     except msgspec.ValidationError:  # something on the way is no object
-        found = [_decoded(kind, text) for text in column]
+        found = [_decoded(kind, text) for text in column.to_pylist()]
     for _ in names:
-        found = [getattr(value, "value", None) if isinstance(value, msgspec.Struct) else value for value in found]
+        found = [None if value is None else value.value for value in found]
     return [
         value if value is None or isinstance(value, str) else msgspec.json.encode(value).decode() for value in found
     ]
+
+
+def _as_one(column: pa.StringArray) -> bytes:
+    """JSON texts as one list; those that are null or empty are null."""
+    texts = pc.fill_null(column, "null")
+    texts = pc.if_else(pc.equal(texts, ""), "null", texts) if pc.any(pc.equal(texts, "")).as_py() else texts
+    one = pa.ListArray.from_arrays(pa.array([0, len(texts)], pa.int32()), texts)
+    return b"[%b]" % pc.binary_join(one, ",")[0].as_buffer()
 
 
 def _decoded(kind: Any, text: str | None) -> Any:

@@ -6,16 +6,23 @@ A key is `hashing.hash128` of the bytes. Paragraphs are the pieces of
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from dolma_pipe.kernels import kernel, piece
-from dolma_pipe.kernels.hashing import hash128, load64
-from dolma_pipe.kernels.utf8 import chars_between, continuations
+from dolma_pipe.kernels.hashing import hash128
+from dolma_pipe.kernels.masks import WIDTH, below, continuing, equal, first, popcount, visible_ascii, without_first
+from dolma_pipe.kernels.utf8 import chars_between
 from dolma_pipe.kernels.whitespace import space_width
 
-_ONES = np.uint64(0x0101010101010101)
-_HIGH_BITS = np.uint64(0x8080808080808080)
-_ZERO, _ONE = np.uint64(0), np.uint64(1)
+
+class Pieces(NamedTuple):
+    """Room for paragraphs: bytes `starts[i]:ends[i]`, int64 each, and uint32[m, 2] spans in code points."""
+
+    starts: np.ndarray
+    ends: np.ndarray
+    spans: np.ndarray
 
 
 @piece
@@ -30,33 +37,6 @@ def _continues(data: np.ndarray, at: int, end: int, separator: np.ndarray) -> bo
 
 
 @piece
-def _piece_end(data: np.ndarray, start: int, end: int, separator: np.ndarray) -> tuple[int, int]:
-    """(position of the first `separator` in `data[start:end]` or `end`, code points before it)."""
-    wanted = np.uint64(separator[0]) * _ONES
-    at, chars = start, 0
-    while at + 8 <= end:
-        word = load64(data, at)
-        zero = word ^ wanted  # the byte becomes a zero
-        zero = (zero - _ONES) & ~zero & _HIGH_BITS
-        if zero == _ZERO:
-            chars += 8 - continuations(word)
-            at += 8
-            continue
-        below = (zero & (~zero + _ONE)) - _ONE  # all bits below the first one found
-        before = int(np.int64((((below & _HIGH_BITS) >> np.uint64(7)) * _ONES) >> np.uint64(56)))
-        at, chars = at + before, chars + before - continuations(word & below)
-        if _continues(data, at, end, separator):
-            return at, chars
-        at, chars = at + 1, chars + 1
-    while at < end:
-        if data[at] == separator[0] and _continues(data, at, end, separator):
-            return at, chars
-        chars += (data[at] & 0xC0) != 0x80
-        at += 1
-    return end, chars
-
-
-@piece
 def _is_blank(data: np.ndarray, start: int, end: int) -> bool:
     """Is there nothing but white space (`str.isspace`) in `data[start:end]`?"""
     at = start
@@ -68,11 +48,20 @@ def _is_blank(data: np.ndarray, start: int, end: int) -> bool:
     return True
 
 
+@piece
+def _put(pieces: Pieces, count: int, start: int, end: int, char: int, after: int, wanted: bool) -> int:
+    """Bytes `start:end`, code points `char:after`, behind `count` others if they are `wanted`; returns how many there
+    are now. They are written in either case: nothing can tell beforehand which way a branch would go."""
+    pieces.starts[count], pieces.ends[count] = start, end
+    pieces.spans[count, 0], pieces.spans[count, 1] = char, after
+    return count + wanted
+
+
 @kernel
 def _pieces_at_most(data: np.ndarray, byte: int, documents: int) -> int:
     count = documents
-    for i in range(len(data)):
-        count += data[i] == byte
+    for at in range(0, len(data), WIDTH):
+        count += popcount(equal(data, at, byte))
     return count
 
 
@@ -93,25 +82,40 @@ def split_paragraphs(
     starts, ends = np.empty(most, np.int64), np.empty(most, np.int64)
     spans = np.empty((most, 2), np.uint32)
     counts, chars = np.zeros(documents, np.uint32), np.zeros(documents, np.int64)
+    pieces = Pieces(starts, ends, spans)
     separator_chars = chars_between(separator, 0, len(separator))
     count = 0
     for document in range(documents):
-        at, end = offsets[document], offsets[document + 1]
+        low, high = offsets[document], offsets[document + 1]
         if not competes[document]:
-            chars[document] = chars_between(data, at, end)
+            chars[document] = chars_between(data, low, high)
             continue
-        char, before = 0, count
-        while at < end:
-            stop, length = _piece_end(data, at, end, separator)
-            after = char + length + (separator_chars if stop < end else 0)
-            if length >= min_chars and not _is_blank(data, at, stop):
-                starts[count], ends[count] = at, stop
-                spans[count, 0], spans[count, 1] = char, after
-                count += 1
-            char = after
-            at = stop + len(separator)
+        start, char, before, total, visible = low, 0, count, 0, False
+        for at in range(low, high, WIDTH):
+            inside = below(min(high - at, WIDTH))
+            found, continued = equal(data, at, separator[0]) & inside, continuing(data, at) & inside
+            ink = visible_ascii(data, at) & inside
+            while found:
+                place = at + first(found)
+                found = without_first(found)
+                if place < start or not _continues(data, place, high, separator):
+                    continue
+                passed = below(place - at)
+                stop = total + place - at - popcount(continued & passed)
+                visible |= (ink & passed) != 0
+                ink &= ~passed
+                wanted = stop - char >= min_chars
+                if wanted & ~visible:
+                    wanted = not _is_blank(data, start, place)
+                count = _put(pieces, count, start, place, char, stop + separator_chars, wanted)
+                start, char, visible = place + len(separator), stop + separator_chars, False
+            visible |= ink != 0
+            total += min(high - at, WIDTH) - popcount(continued)
+        if start < high:
+            wanted = total - char >= min_chars and not _is_blank(data, start, high)
+            count = _put(pieces, count, start, high, char, total, wanted)
         counts[document] = count - before
-        chars[document] = char
+        chars[document] = total
     return starts[:count], ends[:count], spans[:count], counts, chars
 
 

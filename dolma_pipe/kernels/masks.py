@@ -120,6 +120,18 @@ def most(data: np.ndarray, at: int, byte: int) -> np.uint64:
 
 
 @piece
+def continuing(data: np.ndarray, at: int) -> np.uint64:
+    """The bytes from `at` on that continue a code point, which are 0x80 to 0xBF; `0 <= at < len(data)`."""
+    return most(data, at, 0xBF) & ~most(data, at, 0x7F)
+
+
+@piece
+def visible_ascii(data: np.ndarray, at: int) -> np.uint64:
+    """The bytes from `at` on that are 0x21 to 0x7F; `0 <= at < len(data)`."""
+    return most(data, at, 0x7F) & ~most(data, at, 0x20)
+
+
+@piece
 def first(mask: np.uint64) -> int:
     """The place of the lowest bit of a mask that is not 0."""
     return np.int64(_trailing_zeros(mask))

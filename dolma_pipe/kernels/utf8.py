@@ -10,10 +10,10 @@ import numpy as np
 
 from dolma_pipe.kernels import kernel, piece
 from dolma_pipe.kernels.hashing import load64, load_tail
+from dolma_pipe.kernels.masks import WIDTH, below, first, most
 
 _HIGH_BITS = np.uint64(0x8080808080808080)
 _ONES = np.uint64(0x0101010101010101)
-_ZERO = np.uint64(0)
 
 
 @piece
@@ -71,13 +71,16 @@ def first_invalid_byte(data: np.ndarray, start: int, end: int) -> int:
     """Position of the first byte that begins no well-formed code point of `data[start:end]`, or -1."""
     at = start
     while at < end:
-        if at + 8 <= end and (load64(data, at) & _HIGH_BITS) == _ZERO:
-            at += 8
+        others = ~most(data, at, 0x7F) & below(min(end - at, WIDTH))
+        if not others:
+            at += WIDTH
             continue
-        length = _sequence_length(data, at, end)
-        if length == 0:
-            return at
-        at += length
+        at += first(others)
+        while at < end and data[at] >= 0x80:
+            length = _sequence_length(data, at, end)
+            if length == 0:
+                return at
+            at += length
     return -1
 
 

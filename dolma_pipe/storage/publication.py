@@ -15,7 +15,7 @@ import xxhash
 
 from dolma_pipe.storage import s3
 from dolma_pipe.storage.direct import DirectFile
-from dolma_pipe.storage.files import CHUNK, is_remote, make_folder, parent, remove
+from dolma_pipe.storage.files import is_remote, make_folder, parent, remove
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +24,9 @@ ASIDE = "_aside"
 """Folder, beside the output, where unfinished files lie; nobody reads it."""
 
 MOST_FLUSHES = 16
+PIECE = 64 << 10
+"""Bytes that the system gets at once. For a longer write a file system looks for longer stretches of memory, which few
+machines have at hand: the first time that they are touched they cost ten times as much as the copying."""
 
 
 class Writer(io.RawIOBase):
@@ -50,7 +53,8 @@ class Writer(io.RawIOBase):
         view = memoryview(data).cast("B")
         self._hash.update(view)
         self.size += len(view)
-        self._stream.write(view)
+        for start in range(0, len(view), PIECE):
+            self._stream.write(view[start : start + PIECE])
         return len(view)
 
     def tell(self) -> int:
@@ -130,7 +134,7 @@ class Publication:
 
 
 def _opened(handle: int, direct: bool) -> BinaryIO:
-    return cast(BinaryIO, DirectFile(handle)) if direct else os.fdopen(handle, "wb", buffering=CHUNK)
+    return cast(BinaryIO, DirectFile(handle)) if direct else os.fdopen(handle, "wb", buffering=PIECE)
 
 
 def _flush(paths: list[str]) -> None:
