@@ -22,6 +22,7 @@ FLOORS: list[set[str]] = [
         "dolma_pipe.pseudonyms",
         "dolma_pipe.accuracy",
         "dolma_pipe.blocklists",
+        "dolma_pipe.compilation",
     },
     {"dolma_pipe.batch", "dolma_pipe.fasttext", "dolma_pipe.languages", "dolma_pipe.url"},
     {
@@ -39,7 +40,6 @@ FLOORS: list[set[str]] = [
     },
     {
         "dolma_pipe.classifier",
-        "dolma_pipe.clauses",
         "dolma_pipe.contamination",
         "dolma_pipe.editing",
         "dolma_pipe.explain",

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from dolma_pipe.batch import make_batch
 from dolma_pipe.errors import ConfigError, DataError
-from dolma_pipe.fasttext import PREFIX, FastText
+from dolma_pipe.fasttext import FastText
+from dolma_pipe.fasttext.file import PREFIX
 from dolma_pipe.hard_texts import HARD_TEXTS
 from dolma_pipe.models import BUNDLED
 from dolma_pipe.shards import DocumentReader

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dolma_pipe.clauses import Clause, all_hold, clauses
 from dolma_pipe.errors import PipeError
 from dolma_pipe.report.sampling import Sample
 from dolma_pipe.rules import PLAIN_COLUMNS, Evaluator, Expression, needed_fields, readable
+from dolma_pipe.rules.comparisons import Clause, all_hold, clauses
 
 Array = npt.NDArray[Any]
 

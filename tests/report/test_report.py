@@ -19,13 +19,13 @@ from hypothesis import strategies as st
 from report_data import EMAIL, HOSTILE, IP, PHONE, RULES, make
 from typer.testing import CliRunner, Result
 
-from dolma_pipe.clauses import Clause, clauses
 from dolma_pipe.cli import app
 from dolma_pipe.report.excerpts import Mark, excerpt
 from dolma_pipe.report.fates import survival
 from dolma_pipe.report.histograms import histogram, scale_of
 from dolma_pipe.report.sampling import Tagged, draw_sample
 from dolma_pipe.rules import Expression
+from dolma_pipe.rules.comparisons import Clause, clauses
 from dolma_pipe.shards import document_shards
 
 

@@ -14,10 +14,10 @@ import pyarrow as pa
 
 from dolma_pipe.attributes import AttributeReader
 from dolma_pipe.batch import Batch
-from dolma_pipe.clauses import thresholds
 from dolma_pipe.editing import Editor
 from dolma_pipe.errors import DataError, PipeError
 from dolma_pipe.rules import Evaluator, Expression, references
+from dolma_pipe.rules.comparisons import thresholds
 from dolma_pipe.shards import DocumentReader
 from dolma_pipe.stages.mix.explanation import inquiry
 from dolma_pipe.stages.mix.explanation.inquiry import Asked, Deduped, Found

@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from dolma_pipe import rules
-from dolma_pipe.clauses import Threshold, moved, thresholds
 from dolma_pipe.errors import ConfigError
 from dolma_pipe.rules import Expression
+from dolma_pipe.rules.comparisons import Threshold, moved, thresholds
 from dolma_pipe.stages.mix.config import MixConfig
 from dolma_pipe.stages.mix.prediction.foresight import Seen, stands
 from dolma_pipe.stages.mix.prediction.prediction import Quantity, common, quantity

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from dolma_pipe import storage
 from dolma_pipe.errors import ConfigError, DataError
 
-BUNDLED = Path(__file__).parent / "models"
+BUNDLED = Path(__file__).parent
 ENDINGS = (".ftz", ".bin")
 TIMEOUT = 60
 """Seconds that a server may be silent."""
