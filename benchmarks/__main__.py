@@ -18,6 +18,7 @@ from benchmarks import (
     tagging,
     tokenizing,
     training,
+    web,
 )
 
 ALL = {
@@ -25,7 +26,7 @@ ALL = {
     "growth": growth.main, "memory": memory.main,
     "contamination": contamination.main, "dedup": dedup.main,
     "bloom": bloom.main, "minhash": minhash.main, "substring": substring.main, "tokenizing": tokenizing.main,
-    "training": training.main,
+    "training": training.main, "web": web.main,
 }  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from dolma_pipe.tagger import available, load
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
-TRAINING = [f"dolma_pipe.train.{room}.config" for room in ("evaluation", "experiments", "adaptation")]
+TRAINING = [f"dolma_pipe.train.{room}.config" for room in ("evaluation", "experiments", "adaptation", "data")]
 NOTE = "<!-- Written by docs/generate.py; change the code, not this page. -->\n\n"
 
 

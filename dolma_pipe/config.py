@@ -10,9 +10,9 @@ from __future__ import annotations
 import difflib
 import hashlib
 import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 import yaml
@@ -170,7 +170,36 @@ def _explain(message: str, kind: type[Any]) -> str:
     missing = re.search(r"missing required field `(.+?)`", what)
     if missing:
         return f"the key {missing.group(1)!r} is missing at {place}"
+    known = ", ".join(_choices(kind, place)) if what.startswith("Invalid enum value ") else ""
+    if known:
+        return f"{what.removeprefix('Invalid enum value ')} at {place} is not one of {known}"
     return f"{what[0].lower()}{what[1:]} at {place}".replace("`", "")
+
+
+def _choices(kind: Any, place: str) -> list[str]:
+    """What may stand at `a.b[0].c` of a config, where that is one of several names."""
+    kinds = [kind]
+    for name in re.findall(r"\w+", re.sub(r"\[.*?\]", "", place)):
+        structs = [part for one in kinds for part in _parts(one) if _is_struct(part)]
+        kinds = [
+            get_type_hints(struct)[field.name]
+            for struct in structs
+            for field in msgspec.structs.fields(struct)
+            if field.encode_name == name
+        ]
+    literals = [part for one in kinds for part in _parts(one) if get_origin(part) is Literal]
+    return [str(value) for literal in literals for value in get_args(literal)]
+
+
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
+def _parts(kind: Any) -> Iterator[Any]:
+    """A type and all that its arguments are made of."""
+    yield kind
+    for argument in get_args(kind):
+        yield from _parts(argument)
 
 
 def field_names(kind: Any, seen: set[Any] | None = None) -> set[str]:
@@ -178,7 +207,7 @@ def field_names(kind: Any, seen: set[Any] | None = None) -> set[str]:
     seen = set() if seen is None else seen
     if kind in seen if _hashable(kind) else False:
         return set()
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+    if _is_struct(kind):
         seen.add(kind)
         names = {field.encode_name for field in msgspec.structs.fields(kind)}
         return names.union(*(field_names(hint, seen) for hint in get_type_hints(kind).values()))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import re
+import string
 import zipfile
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -37,10 +38,11 @@ class IndexConfig(Config, frozen=True):
     """What `dolma-pipe contamination index` reads from YAML.
 
     `tests` are files of JSON lines (.jsonl, .gz, .zst), an item each; `question`, `choices` and `answer` are fields,
-    the answer a text or the number of a choice. A `_` that stands alone in a question is the blank that its answer
-    fills. `task` and `id` come from the fields of that name, else from the file's name and the row. `words` is the
-    length of the runs that are compared. Phrases of the data sets in `background` (up to `limit` documents of each
-    shard) are less evidence the more documents have them.
+    the answer a text, or the number (from 0), label or letter of a choice; choices may be `{text: [...], label:
+    [...]}`. A `_` that stands alone in a question is the blank that its answer fills. `task` and `id` come from the
+    fields of that name, else from the file's name and the row. `words` is the length of the runs that are compared.
+    Phrases of the data sets in `background` (up to `limit` documents of each shard) are less evidence the more
+    documents have them.
     """
 
     tests: list[str]
@@ -95,11 +97,15 @@ def open_index(path: str) -> Index:
         with np.load(io.BytesIO(storage.read_bytes(path)), allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         about = msgspec.json.decode(arrays.pop("about").tobytes())
-    except (KeyError, ValueError, OSError, EOFError, msgspec.DecodeError, zipfile.BadZipFile) as error:
+        _refuse_other_format(path, about)
+        return Index(about["words"], about["tasks"], about["ids"], arrays)
+    except (KeyError, TypeError, ValueError, OSError, EOFError, msgspec.DecodeError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: not a contamination index ({error}); make it with contamination index") from error
+
+
+def _refuse_other_format(path: str, about: dict[str, Any]) -> None:
     if about["format"] != FORMAT:
         raise DataError(f"{path}: holds a {about['format']!r}, this version reads {FORMAT!r}; make the index again")
-    return Index(about["words"], about["tasks"], about["ids"], arrays)
 
 
 # The items of a test set ------------------------------------------------------------------------------------------
@@ -120,14 +126,28 @@ def read_items(config: IndexConfig) -> Iterator[Item]:
 
 
 def _answer(row: dict[str, Any], place: str, config: IndexConfig) -> str:
-    """The answer as it is given, or the choice whose number (from 0) is given."""
+    """The answer as it is given, or the choice whose number (from 0), label or letter is given."""
     answer: Any = row.get(config.answer)
     choices: Any = row.get(config.choices)
-    if isinstance(choices, list) and isinstance(answer, int):
-        if not 0 <= answer < len(choices):
+    labels: list[Any] = []
+    if isinstance(choices, dict):  # {"text": [...], "label": ["A", "B", ...]}
+        labels, choices = choices.get("label") or [], choices.get("text")
+    if isinstance(choices, list):
+        number = _number(answer, choices, labels)
+        if number is not None and not 0 <= number < len(choices):
             raise DataError(f"{place}: {config.answer} is {answer}, and there are {len(choices)} choices")
-        answer = choices[answer]
+        answer = answer if number is None else choices[number]
     return "" if answer is None else str(answer)
+
+
+def _number(answer: Any, choices: list[Any], labels: list[Any]) -> int | None:
+    """The number of the choice that an answer names; None where it is an answer itself."""
+    if answer in labels:
+        return labels.index(answer)
+    letters = string.ascii_uppercase[: len(choices)]
+    if isinstance(answer, str) and len(answer) == 1 and answer in letters and answer not in choices:
+        return letters.index(answer)
+    return answer if isinstance(answer, int) else None
 
 
 def _words(texts: Sequence[str]) -> list[np.ndarray]:

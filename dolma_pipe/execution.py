@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 import platform
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import msgspec
 
-from dolma_pipe import __version__, kernels, manifest, storage
+from dolma_pipe import __version__, manifest, quarantine, storage
+from dolma_pipe.compilation import told_of_compiling
 from dolma_pipe.errors import ConfigError, DataError, TaskError
 from dolma_pipe.manifest import MANIFEST, Record
 from dolma_pipe.stage import Job, Progress, Runner, Stage, Task
 from dolma_pipe.types import Counts, add_counts
+
+COMPILING = "compiling kernels: it may take a minute or two, once per machine and version"
+
+
+LOG_TIME = 600.0
+"""Seconds after which an unfinished entry of the log is nobody's; runs of other sets may write theirs beside ours."""
 
 
 class PhaseStarted(NamedTuple):
@@ -67,10 +78,35 @@ def run_stage(
     """Bring a stage's outputs up to date; raises `TaskError` after the others if some task failed."""
     run = _Run(stage, runner, options, on_event)
     try:
-        return run.all_phases()
+        with _terminable(on_event), told_of_compiling(lambda: on_event(Message(COMPILING))):
+            return run.all_phases()
     finally:
         runner.close()
-        run.tidy()
+        run.end()
+
+
+@contextlib.contextmanager
+def _terminable(on_event: Callable[[Event], None]) -> Iterator[None]:
+    """SIGTERM, as batch systems send it, ends the block as an exception does: workers are stopped, nothing unfinished
+    is left. The exit code is that of a process which the signal killed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(*_: object) -> None:
+        raise SystemExit(128 + signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    if before is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    except SystemExit:
+        on_event(Message("stopped by SIGTERM: nothing half-written is visible, run again to go on"))
+        raise
+    finally:
+        if before is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, before)
 
 
 class _Run:
@@ -82,13 +118,35 @@ class _Run:
         self.started = time.time()
         self._warm = False
         self._roots: set[str] = set()
+        self._claims = storage.Claims(shared=options.part is not None)
 
-    def tidy(self) -> None:
-        """Remove the folders of unfinished files."""
+    def end(self) -> None:
+        """Remove the folders of unfinished files, and let others write."""
+        try:
+            self._tidy()
+        finally:
+            self._claims.release()
+
+    def _tidy(self) -> None:
         if self.options.part is None:
             for root in self._roots:
                 storage.clear_aside(root)
                 storage.clear_aside(storage.join(root, MANIFEST))
+
+    def _tidy_up_after_others(self) -> None:
+        """A run that was killed may have left unfinished files where this one had nothing to do."""
+        storage.clear_aside(storage.join(self.stage.home, MANIFEST), older_than=LOG_TIME)
+        roots = {
+            manifest.root_of(part.record) for tasks in self.tasks.values() for t in tasks for part in t.all_parts()
+        }
+        for root in sorted(roots - self._roots):
+            if any(storage.has_unfinished(place) for place in (root, storage.join(root, MANIFEST))):
+                with contextlib.suppress(ConfigError):  # they are another's who is at work
+                    self._claim(root)
+
+    def _claim(self, root: str) -> None:
+        self._claims.add(storage.join(root, MANIFEST, "runs", f"{self.stage.name}.lock"), root)
+        self._roots.add(root)
 
     def all_phases(self) -> Summary:
         pending = self._first_unfinished()
@@ -111,6 +169,8 @@ class _Run:
         summary = self._summary(removed, to_do)
         if self.done or removed:
             self._log(summary)
+        if not self.options.dry_run:
+            self._tidy_up_after_others()
         return summary
 
     def _first_unfinished(self) -> str | None:
@@ -187,11 +247,10 @@ class _Run:
 
     def _prepare(self, jobs: list[Job]) -> None:
         storage.make_folder(self.stage.home)
-        self._roots |= {manifest.root_of(part.record) for job in jobs for part in job.wanted}
-        self.tidy()
+        for root in sorted({manifest.root_of(part.record) for job in jobs for part in job.wanted} - self._roots):
+            self._claim(root)
+        self._tidy()
         if not self._warm:
-            if kernels.is_cold() and type(self.stage).warm is not Stage.warm:
-                self.on_event(Message("compiling kernels (once per machine and version)"))
             if said := self.stage.warm():
                 self.on_event(Message(said))
             self._warm = True
@@ -202,9 +261,12 @@ class _Run:
         all_rows, all_size = rows + counts.get("documents", 0), size + counts.get("bytes", 0)
         fraction = max(rows / max(all_rows, 1), size / max(all_size, 1))
         if rows and fraction > self.stage.max_bad_fraction:
+            told = quarantine.commonest(sorted({self.stage.home, *self._roots}))
+            allow = f", or allow them: --set max_bad_fraction={_rounded_up(fraction)}" if fraction < 0.2 else ""
             raise DataError(
                 f"{self.stage.name}: {rows} of {all_rows} rows ({size} of {all_size} bytes) could not be read, more "
-                f"than max_bad_fraction = {self.stage.max_bad_fraction}; see _quarantine/ below {self.stage.home}"
+                f"than max_bad_fraction = {self.stage.max_bad_fraction}{': ' if told else ''}{told}; see _quarantine/ "
+                f"below {self.stage.home}{allow}"
             )
 
     def _phase_counts(self, phase: str) -> Counts:
@@ -238,8 +300,9 @@ class _Run:
         counts: Counts = {}
         for phase in self.stage.phases:
             if phase in self.records:
+                of = "kept_" if phase in self.stage.kept_phases else ""
                 for name, value in self._phase_counts(phase).items():
-                    counts[name] = max(value, counts.get(name, 0))
+                    counts[of + name] = max(value, counts.get(of + name, 0))
         total = sum(len(tasks) for tasks in self.tasks.values())
         seconds = time.time() - self.started
         skipped = max(total - self.done - to_do, 0)
@@ -256,6 +319,12 @@ class _Run:
         }  # fmt: skip
         folder = storage.join(self.stage.home, MANIFEST)
         storage.write_bytes(storage.join(folder, "runs", name), msgspec.json.format(msgspec.json.encode(entry)), folder)
+
+
+def _rounded_up(fraction: float) -> float:
+    """A fraction in two digits that is no smaller."""
+    digits = 1 - math.floor(math.log10(fraction))
+    return math.ceil(fraction * 10**digits) / 10**digits
 
 
 def _record(path: str) -> Record:

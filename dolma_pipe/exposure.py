@@ -82,9 +82,8 @@ def _shown(run: str, ids: Collection[str], sets: Sequence[TokenSet], tokens: int
     length = loader.sequence_length
     wanted: set[tuple[int, int]] = set()
     for number, chunks in enumerate(loader.folders):
-        for one in sets:
-            if one.hash == chunks.hash:
-                wanted |= {(number, chunk) for chunk in _chunks(one, ids, length)}
+        if chunks.hash in {one.hash for one in sets}:
+            wanted |= {(number, chunk) for chunk in _chunks(chunks.tokens, ids, length)}
     hits: list[int] = []
     for first in range(0, tokens // length, ROWS_AT_ONCE):
         rows = np.arange(first, min(first + ROWS_AT_ONCE, tokens // length))

@@ -17,7 +17,7 @@ MAPPED = 32 << 20
 @functools.cache
 def keep_freed() -> None:
     """Once per process. By itself glibc gives the arrays of a batch back to the system and asks for them again with the
-    next batch, page fault by page fault: a tenth of the time of deduplication. Elsewhere glibc is not asked.
+    next batch, page fault by page fault: a tenth of the time of deduplication. Another C library is left as it is.
     Arrow takes its memory from here, too: a heap of its own would keep what it has freed from everyone else."""
     pa.set_memory_pool(pa.system_memory_pool())
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

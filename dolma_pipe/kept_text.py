@@ -18,6 +18,7 @@ from dolma_pipe.fused import Fused
 from dolma_pipe.recipes import read_recipe
 from dolma_pipe.rules import Expression
 from dolma_pipe.shards import DocumentReader, Shard, document_shards
+from dolma_pipe.takedown import tombstones
 from dolma_pipe.tokenizer import identify, open_tokenizer
 from dolma_pipe.types import Plain
 
@@ -25,13 +26,14 @@ MAX_BAD_FRACTION = 0.01
 
 
 class KeptShard(NamedTuple):
-    """Tokens of a shard's kept documents behind one another, where each ends, its id and row; `read`, `bad` count
-    rows. `hash` is that of the file."""
+    """Tokens of a shard's kept documents behind one another, where each ends, its id and row, and whether it was taken
+    down since; `read`, `bad` count rows. `hash` is that of the file."""
 
     tokens: NDArray[np.int64]
     ends: NDArray[np.int64]
     ids: list[str]
     rows: list[int]
+    gone: NDArray[np.bool_]
     read: int
     bad: int
     hash: str
@@ -50,6 +52,7 @@ class KeptText:
         tokenizer: str,
         taggers: Sequence[str | Mapping[str, Plain]] = (),
         keep: Sequence[str | Mapping[str, str]] = (),
+        eos: str | None = None,
     ) -> None:
         names = [Path(dataset).name for dataset in datasets]
         for name in names:
@@ -59,7 +62,7 @@ class KeptText:
         self._fused = Fused(taggers)
         self._rules = tuple(rule for one in keep for rule in _rules(one))
         self._sets = self._needed()
-        self._tokenizer = open_tokenizer(identify(tokenizer))
+        self._tokenizer = open_tokenizer(identify(tokenizer, eos))
         self.tokenizer_raw = self._tokenizer.raw
         self.vocab_size, self.eos_id = self._tokenizer.vocab_size, self._tokenizer.eos_id
         self.padding_id = self.eos_id if self._tokenizer.pad_id is None else self._tokenizer.pad_id
@@ -101,7 +104,14 @@ class KeptText:
         tokens = np.concatenate([np.empty(0, np.int64), *(tokens for tokens, _ in parts)]).astype(np.int64)
         sizes = np.concatenate([np.empty(0, np.int64), *(sizes for _, sizes in parts)])
         ends = np.cumsum(sizes).astype(np.int64)
-        return KeptShard(tokens, ends, ids, rows, reader.rows, reader.bad_rows, reader.hash or "")
+        taken = self._taken_down(shard.dataset)
+        gone = np.array([name in taken for name in ids], np.bool_)
+        return KeptShard(tokens, ends, ids, rows, gone, reader.rows, reader.bad_rows, reader.hash or "")
+
+    @staticmethod
+    def _taken_down(dataset: str) -> set[str]:
+        """Ids that a take-down has named: in the data set, or in the mix that it is a split of."""
+        return tombstones.read(dataset) | tombstones.read(dataset.rsplit("/splits/", 1)[0])
 
     def _needed(self) -> list[str]:
         """The sets that rules read; one that no rule reads would be measured for nothing."""

@@ -73,7 +73,8 @@ def places(folder: str) -> dict[str, str]:
     runs = storage.join(folder.rsplit("/splits/", 1)[0], MANIFEST, "runs")
     if not storage.exists(runs):
         return {}
-    for name in sorted(storage.listing(runs), reverse=True):
+    logs = [name for name in storage.listing(runs) if name.endswith(".json")]
+    for name in sorted(logs, reverse=True):
         entry = msgspec.json.decode(storage.read_bytes(storage.join(runs, name)))
         if entry.get("places"):
             return {source: where["dataset"] for source, where in entry["places"].items() if "dataset" in where}

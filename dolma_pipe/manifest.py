@@ -6,13 +6,14 @@ last seen (size and mtime) lies beside it in `stat/`, which no hash and no compa
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, NamedTuple
 
 import msgspec
 
 from dolma_pipe import storage
 from dolma_pipe.config import fingerprint
-from dolma_pipe.errors import DataError
+from dolma_pipe.errors import DataError, PipeError
 from dolma_pipe.types import Plain
 
 
@@ -67,10 +68,11 @@ def _stat_path(record_path: str) -> str:
 
 def read(record_path: str) -> Record | None:
     """The record at a path, None where there is none; an unreadable one is an error."""
-    if storage.stat(record_path) is None:
+    stored = storage.read_if_there(record_path)
+    if stored is None:
         return None
     try:
-        return msgspec.json.decode(storage.read_bytes(record_path), type=Record)
+        return msgspec.json.decode(stored, type=Record)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise DataError(f"{record_path}: not a manifest record: {error}; remove it to do its task again") from error
 
@@ -87,6 +89,12 @@ def write(
     root = storage.join(root_of(record_path), MANIFEST)
     files.write_bytes(_stat_path(record_path), msgspec.json.encode(seen), root, durable=False)
     files.write_bytes(record_path, msgspec.json.format(msgspec.json.encode(record), indent=1), root)
+
+
+def announce(files: storage.Publication, record_path: str, record: Record, durable: bool) -> None:
+    """Write the record of outputs that are about to appear, before the first of them; `write` replaces it."""
+    root = storage.join(root_of(record_path), MANIFEST)
+    files.write_bytes(record_path, msgspec.json.encode(record), root, durable, first=True)
 
 
 def inputs_stand(record: Record, record_path: str, inputs: tuple[Ref, ...], rehash: bool = False) -> bool:
@@ -106,13 +114,14 @@ def inputs_stand(record: Record, record_path: str, inputs: tuple[Ref, ...], reha
             moved = True
     if moved:
         root = storage.join(root_of(record_path), MANIFEST)
-        storage.write_bytes(_stat_path(record_path), msgspec.json.encode(stamps), root, durable=False)
+        with contextlib.suppress(OSError, PipeError):  # it saves the next run some reading, and no more
+            storage.write_bytes(_stat_path(record_path), msgspec.json.encode(stamps), root, durable=False)
     return True
 
 
 def _stamps(record_path: str) -> dict[str, Any]:
-    path = _stat_path(record_path)
-    return msgspec.json.decode(storage.read_bytes(path)) if storage.stat(path) is not None else {}
+    stored = storage.read_if_there(_stat_path(record_path))
+    return {} if stored is None else msgspec.json.decode(stored)
 
 
 def outputs_stand(record: Record, record_path: str) -> bool:

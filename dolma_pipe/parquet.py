@@ -8,13 +8,16 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
-from dolma_pipe import storage
+from dolma_pipe import jsonl, storage
 from dolma_pipe.errors import DataError
 
 MAX_ROWS = 1 << 16
+_HEAD, _TAIL = (pa.scalar(part, pa.large_string()) for part in ('{"id":"","text":"","metadata":', "}\n"))
+_ONE_LINE = pc.ReplaceSubstringOptions("\n", " ")
 
 
 class Documents:
@@ -36,6 +39,9 @@ class Documents:
         for name in ("id", "text"):
             if name not in names:
                 raise DataError(f"{path}: no column {name!r} (columns: {', '.join(names)})")
+            kind = self._file.schema_arrow.field(name).type
+            if not (_is_text(kind) or pa.types.is_null(kind) or (name == "id" and pa.types.is_integer(kind))):
+                raise DataError(f"{path}: the column {name!r} holds {kind}; expected strings")
 
     def __iter__(self) -> Iterator[tuple[pa.RecordBatch, list[tuple[int, str]]]]:
         names = [name for name in self._fields if name in self._file.schema_arrow.names]
@@ -55,6 +61,13 @@ class Documents:
 
     def _typed(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         return pa.RecordBatch.from_pydict({name: _column(batch, name) for name in self._fields})
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return _is_text(kind.value_type)
+    strings = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    return any(check(kind) for check in (*strings, pa.types.is_binary, pa.types.is_large_binary))
 
 
 def _map(path: str) -> pa.Buffer:
@@ -81,23 +94,52 @@ def _faults(batch: pa.RecordBatch) -> dict[int, str]:
         column = batch.column(name)
         for index in np.flatnonzero(np.asarray(column.is_null())):
             faults.setdefault(int(index), f"not a document: {name} is null")
+    text = _column(batch, "text")
     try:
-        batch.column("text").validate(full=True)
+        text.validate(full=True)
     except pa.ArrowInvalid:
-        binary = batch.column("text").cast(pa.large_binary())
+        binary = text.cast(pa.large_binary())
         for index, value in enumerate(binary.to_pylist()):
             try:
                 (value or b"").decode()
             except UnicodeDecodeError as error:
                 faults.setdefault(index, f"invalid UTF-8 at byte {error.start} of the text")
+    for index, reason in _metadata_faults(batch):
+        faults.setdefault(index, reason)
     return faults
+
+
+def _metadata_faults(batch: pa.RecordBatch) -> Iterator[tuple[int, str]]:
+    """Rows whose metadata is a string, but not of JSON, by the rules for lines: it becomes a part of lines."""
+    from dolma_pipe.kernels.jsonlines import find_documents
+
+    if "metadata" not in batch.schema.names or not _is_text(batch.schema.field("metadata").type):
+        return
+    values = _column(batch, "metadata").cast(pa.large_string()).fill_null("null")
+    lines = pc.call_function("binary_join_element_wise", [_HEAD, values, _TAIL, pa.scalar("", pa.large_string())])
+    data = _bytes_of(lines)
+    found = find_documents(np.frombuffer(data, np.uint8))
+    for index in np.flatnonzero(~found.sure).tolist():
+        reason = jsonl.fault(bytes(data[int(found.starts[index]) : int(found.ends[index])]))
+        if reason is not None:
+            yield index, f"metadata: {reason}"
+
+
+def _bytes_of(strings: pa.Array) -> Any:
+    """The bytes of large strings behind one another, without a copy."""
+    offsets = np.frombuffer(strings.buffers()[1], np.int64)[strings.offset : strings.offset + len(strings) + 1]
+    return memoryview(strings.buffers()[2])[int(offsets[0]) : int(offsets[-1])]
 
 
 def _column(batch: pa.RecordBatch, name: str) -> pa.Array:
     if name not in batch.schema.names:
         return pa.nulls(batch.num_rows, pa.string())
     column = batch.column(name)
-    if name == "metadata" and not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+    if name == "metadata" and not _is_text(column.type):
         encoded = [None if value is None else msgspec.json.encode(value).decode() for value in column.to_pylist()]
         return pa.array(encoded, pa.string())
-    return column.cast(pa.large_string() if name == "text" else pa.string())
+    if name == "metadata":  # JSON may be written in several lines; ours is a part of one
+        return pc.call_function("replace_substring", [column.cast(pa.string())], _ONE_LINE)
+    if name == "text":  # whether it is UTF-8 is seen row by row
+        return pc.call_function("cast", [column], pc.CastOptions(pa.large_string(), allow_invalid_utf8=True))
+    return column.cast(pa.string())

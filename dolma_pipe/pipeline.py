@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
+from dolma_pipe import storage
 from dolma_pipe.config import Config, apply_overrides, convert, read_yaml
 from dolma_pipe.errors import ConfigError
 from dolma_pipe.types import Plain
@@ -56,6 +57,14 @@ class Step(NamedTuple):
     config: Config
     file: str
 
+    def places(self) -> tuple[list[str], str]:
+        """Folders that it reads, and where it writes, as far as its settings say so."""
+        names = ("inputs", "datasets", "sources", "data", "model", "tokens")
+        found = next((value for name in names if (value := getattr(self.config, name, None))), [])
+        reads = [found] if isinstance(found, str) else list(found)
+        reads = [str(getattr(one, "dataset", getattr(one, "tokens", one))) for one in reads]
+        return reads, str(getattr(self.config, "to", None) or getattr(self.config, "attributes", None) or "")
+
 
 @runtime_checkable
 class Checked(Protocol):
@@ -82,7 +91,24 @@ def parse_pipeline(data: dict[str, Plain], path: str, overrides: Sequence[str] =
     steps = [_step(step, number, pipeline.vars, path) for number, step in enumerate(pipeline.steps)]
     if not steps:
         raise ConfigError(f"{path}: steps is empty; a pipeline has at least one")
+    _check_tokenizers(steps, path)
     return [step._replace(file=files.get(number, path)) for number, step in enumerate(steps)]
+
+
+def _check_tokenizers(steps: Sequence[Step], path: str) -> None:
+    """A tokenizer that is neither there nor made by an earlier step is missed now, not hours later."""
+    made: list[str] = []
+    for number, step in enumerate(steps):
+        named = getattr(step.config, "tokenizer", None)
+        if isinstance(named, str) and named not in made:
+            place = named if named.endswith(".json") else storage.join(named, "tokenizer.json")
+            if place not in made and not storage.is_file(place):
+                raise ConfigError(
+                    f"{path}: steps.{number}.{step.stage}.tokenizer: {place}: no such file, and no step makes it; "
+                    "name a tokenizer.json or the folder that holds it (dolma-pipe tokenizer train makes one)"
+                )
+        if step.stage == "tokenizer":
+            made.append(str(getattr(step.config, "to", "")))
 
 
 def _with_files(data: dict[str, Plain], path: str) -> tuple[dict[str, Plain], dict[int, str]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import fnmatch
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,6 +30,8 @@ EXTENSIONS = (
 FIELDS = ("id", "text", "source", "added", "created", "metadata")
 BATCH_BYTES = 4 << 20
 MAX_RAW = 64 << 10
+BOM = b"\xef\xbb\xbf"
+"""What some editors put before the first line of a file in UTF-8; it is no part of it (RFC 8259, section 8.1)."""
 
 
 class BadRow(msgspec.Struct, frozen=True):
@@ -66,13 +69,25 @@ def split_extension(name: str) -> tuple[str, str]:
     return name, ""
 
 
+def _instead(dataset: str) -> str:
+    """What was probably meant by a folder that is no data set."""
+    folder = dataset.rstrip("/")
+    if folder.endswith("/documents") and storage.exists(folder):
+        return f"name the data set, which is the folder above it: {folder.removesuffix('/documents')}"
+    if storage.exists(folder):
+        return f"to make a data set of what is in it: dolma-pipe ingest {folder} --to DATASET"
+    return "there is no such folder"
+
+
 def document_shards(dataset: str, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> list[Shard]:
     """The shards of a data set, by bytes of their names; strangers and twin stems are errors. Globs match names."""
     folder = storage.join(dataset, "documents")
     if not storage.exists(folder):
-        raise DataError(f"{dataset}: no folder documents/ in it; a data set is a folder that holds documents/")
+        raise DataError(f"{dataset}: no folder documents/ in it; {_instead(dataset)}")
     shards: dict[str, Shard] = {}
     for name in storage.listing(folder):
+        if name.encode(errors="replace") != os.fsencode(name):
+            raise DataError(f"{folder}: the name {name!r} is not UTF-8; rename the file")
         stem, extension = split_extension(name)
         if not extension:
             raise DataError(f"{folder}/{name}: not a document file; expected one of {', '.join(EXTENSIONS)}")
@@ -140,6 +155,9 @@ class DocumentReader:
         stream = Decompressed(self.path)
         line, offset = 0, 0
         for block in jsonl.blocks(stream, self._batch_bytes):
+            if not offset and block.startswith(BOM):
+                del block[: len(BOM)]
+                offset = len(BOM)
             cut = block.rfind(b"\n") + 1 if stream.fault is not None else len(block)
             rest = bytes(block[cut:])
             del block[cut:]

@@ -8,6 +8,7 @@ does only what its inputs, its definition or a crash left undone.
 from __future__ import annotations
 
 import contextlib
+import platform
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -59,13 +60,15 @@ class Job(NamedTuple):
 class Stage:
     """Base of all stages; holds configuration only, so that it can be sent to workers.
 
-    `home` is the folder that the stage writes. `max_bad_fraction` is the largest share of unreadable rows (or
-    bytes, whichever is larger) that a run accepts.
+    `home` is the folder that the stage writes. `kept_phases` read what an earlier run kept: a summary calls their
+    counts `kept_...`, the others are those of what is new. `max_bad_fraction` is the largest share of unreadable rows
+    (or bytes, whichever is larger) that a run accepts.
     """
 
     name: ClassVar[str]
     version: ClassVar[int]
     phases: tuple[str, ...]
+    kept_phases: tuple[str, ...] = ()
     home: str
     max_bad_fraction: float = 0.01
 
@@ -111,6 +114,8 @@ class Work:
         self.counts: Counts = {}
         self.facts: dict[str, Plain] = {}
         self.inputs: dict[str, tuple[int, str]] = {}
+        self._job, self._stage = job, stage.name
+        self._earlier: dict[str, dict[str, Output]] = {}
         self._roots = {part.name: manifest.root_of(part.record) for part in job.wanted}
         self._scratch = job.task.scratch
         self._files = files
@@ -121,10 +126,34 @@ class Work:
         """Write an output aside; with all others it is published when the task ends well. Set `.rows` in the block.
         `direct` as for `storage.Publication.create`."""
         root = self._roots[part]
+        relative = path.removeprefix(root).lstrip("/")
+        if storage.is_remote(path):  # it appears at once, not with the others
+            self._announce(part, [*self.outputs[part], Output(relative, 0, 0, "")])
         with self._files.create(path, root, not self._scratch, direct) as writer:
             yield writer
-        relative = path.removeprefix(root).lstrip("/")
         self.outputs[part].append(Output(relative, writer.rows, writer.size, writer.hash))
+
+    def announce(self) -> None:
+        """Say in every part's record which outputs are about to appear. Of a run that is killed among them it stays:
+        it matches nothing, and tells the next run what to remove."""
+        for part, outputs in self.outputs.items():
+            self._announce(part, outputs)
+
+    def _announce(self, name: str, coming: list[Output]) -> None:
+        path = next(part.record for part in self._job.wanted if part.name == name)
+        if name not in self._earlier:
+            earlier = manifest.read(path)
+            self._earlier[name] = {} if earlier is None else {output.path: output for output in earlier.outputs}
+        every = list({**self._earlier[name], **{output.path: output for output in coming}}.values())
+        manifest.announce(
+            self._files, path, Record(self._stage, self._job.task.name, "", [], every, {}), not self._scratch
+        )
+
+    def remove_stale(self) -> None:
+        """Remove what the task wrote when it was last done, or was killed, and has not written again."""
+        for name, outputs in self.outputs.items():
+            for path in sorted(self._earlier[name].keys() - {output.path for output in outputs}):
+                storage.remove(storage.join(self._roots[name], path))
 
     def seen(self, ref: Ref, size: int, digest: str) -> None:
         """An input was read whole; its size and hash were computed on the way."""
@@ -150,7 +179,8 @@ class Work:
 
             def add(row: BadRow) -> None:
                 if not writers:
-                    writers.append(stack.enter_context(storage.create(path, storage.parent(path))))
+                    root = next(iter(self._roots.values()))
+                    writers.append(stack.enter_context(self._files.create(path, root)))
                 writers[0].write(msgspec.json.encode(row) + b"\n")
                 writers[0].rows += 1
 
@@ -166,29 +196,22 @@ def perform(stage: Stage, job: Job, report: Callable[[Progress], None]) -> list[
     stamps = {ref.name: found for ref in refs if (found := storage.stat(ref.path)) is not None}
     missing = next((ref for ref in refs if ref.name not in stamps), None)
     if missing is not None:
-        raise DataError(f"{missing.path}: gone since the run was planned; run again")
+        raise DataError(f"{missing.path}: gone since the run was planned, or not to be seen from {platform.node()}")
     with storage.Publication() as files:
         work = Work(stage, job, files, report)
         stage.run(job.phase, job.task, work)
-    inputs = [_input(ref, work, stamps[ref.name]) for ref in refs]
+        inputs = [_input(ref, work, stamps[ref.name]) for ref in refs]
+        work.announce()
+    work.remove_stale()
     records: list[Record] = []
     with storage.Publication() as files:
         for part in job.wanted:
             outputs = sorted(work.outputs[part.name], key=lambda output: output.path)
             counts = dict(sorted(work.counts.items()))
             record = Record(stage.name, job.task.name, part.definition, inputs, outputs, counts, work.facts)
-            _remove_stale(part.record, {output.path for output in outputs})
             manifest.write(files, part.record, record, refs, stamps)
             records.append(record)
     return records
-
-
-def _remove_stale(record_path: str, kept: set[str]) -> None:
-    """Remove what the task wrote when it was last done and has not written again."""
-    earlier = manifest.read(record_path)
-    for output in earlier.outputs if earlier is not None else ():
-        if output.path not in kept:
-            storage.remove(storage.join(manifest.root_of(record_path), output.path))
 
 
 def _input(ref: Ref, work: Work, before: storage.Stat) -> Input:

@@ -23,6 +23,13 @@ PORTION = 128 << 10
 """Stored bytes given to a decompressor at once: what bounds the memory of highly compressible archives."""
 
 GZIP, ZSTD, PLAIN = "gzip", "zstd", "plain"
+_FRAME = {GZIP: b"\x1f\x8b\x08", ZSTD: b"\x28\xb5\x2f\xfd"}
+"""What a member or frame begins with."""
+
+_DICTIONARY = b"\x5d\x2a\x4d\x18"
+"""What a skippable frame with a dictionary begins with."""
+
+MAX_DICTIONARY = 64 << 20
 ZSTD_LEVEL, GZIP_LEVEL = 2, 2  # zstd's 3 is 5 % smaller and takes half as long again; this is still below gzip's 6
 
 
@@ -37,12 +44,16 @@ class Decompressed:
     """The decompressed bytes of one file, in chunks.
 
     After the last chunk `size` and `hash` (xxh3-128) describe the stored bytes, and `fault` says why the
-    archive ended early (None when it is whole).
+    archive ended early (None when it is whole). `frame` is the stored offset at which the frame of the last chunk
+    begins (0 in a plain file). With `resume`, reading goes on at the next frame behind a broken one: a chunk that
+    comes with a `fault` lies behind a gap, and the caller clears the fault.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, resume: bool = False) -> None:
         self.path = path
         self.size = 0
+        self.frame = 0
+        self._resume = resume
         self.fault: str | None = None
         self._hash = xxhash.xxh3_128()
 
@@ -65,32 +76,67 @@ class Decompressed:
             yield chunk
 
     def _frames(self, stream: BinaryIO, kind: str) -> Iterator[bytes]:
-        decoder, started = _decoder(kind), False
+        dictionary: zstandard.ZstdCompressionDict | None = None
+        decoder, started = _decoder(kind, dictionary), False
         for stored in self._stored(stream):
             rest = stored
-            while rest and self.fault is None:
+            if kind == ZSTD and self.size == len(stored) and stored.startswith(_DICTIONARY):
+                dictionary = _dictionary(self.path)
+                decoder = _decoder(kind, dictionary)
+            while rest and (self.fault is None or self._resume):
                 if not started and kind == GZIP and not rest.strip(b"\0"):
                     break  # gzip allows zeros after the last member
+                if not started:
+                    self.frame = self.size - len(rest)
                 try:
                     decoded = decoder.decompress(rest)
                 except _BROKEN as error:
-                    self.fault = f"broken {kind} stream: {error}"
-                    break
+                    self.fault = self.fault or f"broken {kind} stream: {error}"
+                    rest = _from_next_frame(rest if started else rest[1:], kind)
+                    decoder, started = _decoder(kind, dictionary), False
+                    continue
                 started = True
                 if decoded:
                     yield decoded
                 rest = b""
                 if decoder.eof:
                     rest = decoder.unused_data
-                    decoder, started = _decoder(kind), False
+                    decoder, started = _decoder(kind, dictionary), False
         if self.fault is None and started:
             self.fault = f"truncated {kind} stream"
         if self.fault is None and self.size == 0:
             self.fault = f"empty file, not a {kind} stream"
 
 
-def _decoder(kind: str) -> Any:
-    return isal_zlib.decompressobj(wbits=31) if kind == GZIP else zstandard.ZstdDecompressor().decompressobj()
+def _from_next_frame(stored: bytes, kind: str) -> bytes:
+    """What begins with the next sign of a frame; none of it without one."""
+    found = stored.find(_FRAME[kind])
+    return stored[found:] if found >= 0 else b""
+
+
+def _dictionary(path: str) -> zstandard.ZstdCompressionDict | None:
+    """The dictionary of all frames in a skippable first one, itself compressed or not: what `.warc.zst` files have.
+
+    None where it cannot be read: the frames that need it tell their fault.
+    https://iipc.github.io/warc-specifications/specifications/warc-zstd/
+    """
+    with storage.open_read(path) as stream:
+        size = int.from_bytes(stream.read(8)[4:], "little")
+        found = stream.read(size) if size <= MAX_DICTIONARY else b""
+    try:
+        if found.startswith(_FRAME[ZSTD]):
+            found = zstandard.ZstdDecompressor().decompressobj().decompress(found)
+        dictionary = zstandard.ZstdCompressionDict(found) if found else None
+        _decoder(ZSTD, dictionary)  # refuses a broken one
+    except zstandard.ZstdError:
+        return None
+    return dictionary
+
+
+def _decoder(kind: str, dictionary: zstandard.ZstdCompressionDict | None) -> Any:
+    if kind == GZIP:
+        return isal_zlib.decompressobj(wbits=31)
+    return zstandard.ZstdDecompressor(dict_data=dictionary).decompressobj()
 
 
 def compressor(path: str, stream: Any) -> Any:

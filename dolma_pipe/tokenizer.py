@@ -228,7 +228,10 @@ def _names(raw: bytes, path: str, eos: str | None, bos: str | None, pad: str | N
             f"{path}: which token ends a document? Name it with --eos (special tokens: {', '.join(special) or 'none'}) "
             "or put a tokenizer_config.json with eos_token beside it"
         )
-    return Names(eos, bos or (known["bos"] if config.get("add_bos_token") else None), pad or known["pad"])
+    if bos == eos:
+        raise ConfigError(f"{path}: bos {bos!r} ends documents, and so stands before the next one; leave it out")
+    own = known["bos"] if config.get("add_bos_token") and known["bos"] != eos else None
+    return Names(eos, bos or own, pad or known["pad"])
 
 
 def _content(token: Any) -> str | None:
@@ -266,12 +269,23 @@ def _reference(spec: dict[str, Any], names: Names, path: str) -> Any:
     spec.update(truncation=None, padding=None, post_processor=None)
     if spec["model"].get("dropout") is not None:
         spec["model"]["dropout"] = None
+    if spec["model"].get("type") == "Unigram":
+        _hide_specials(spec)
     try:
         reference = tokenizers.Tokenizer.from_str(msgspec.json.encode(spec).decode())
     except Exception as error:  # the library raises bare exceptions
         raise ConfigError(f"{path}: tokenizers cannot read it: {error}") from error
     reference.encode_special_tokens = True
     return reference
+
+
+def _hide_specials(spec: dict[str, Any]) -> None:
+    """A Unigram model has special tokens among its pieces, and would find them in text: there they get a name that no
+    text has."""
+    special = {token["content"]: token for token in spec["added_tokens"] if token["special"]}
+    for piece in spec["model"]["vocab"]:
+        if piece[0] in special:
+            special[piece[0]]["content"] = piece[0] = piece[0] + "\U0010ffff"
 
 
 def _piece_bytes(token: str) -> int:

@@ -213,6 +213,12 @@ class TokenSet:
             shard.map()
         return tokens
 
+    def bucket(self, sequence_length: int) -> TokenSet:
+        """The same folder with those shards only whose sequences have that length."""
+        found = TokenSet(self.folder, self.manifest)
+        found.shards = [shard for shard in self.shards if shard.entry.sequence_length == sequence_length]
+        return found
+
     @property
     def hash(self) -> str:
         """What training orders and checkpoints know the tokens by; a take-down leaves it as it was."""

@@ -1,7 +1,8 @@
 """One form for the spellings of a URL that lead to one page, so that equal pages get equal keys.
 
 What RFC 3986 (section 6.2.2 and 6.2.3) calls equivalent is always folded: case
-of scheme and host, default port, percent-encoding, dot segments, empty path.
+of scheme and host, default port, percent-encoding, dot segments, empty path;
+so are the two ways to write an international name (RFC 3490).
 What is only likely to be the same page is a named rule of `UrlRules`.
 """
 
@@ -9,9 +10,10 @@ from __future__ import annotations
 
 import fnmatch
 import re
+import unicodedata
 from functools import lru_cache
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import numpy as np
 import pyarrow as pa
@@ -47,6 +49,7 @@ _PARTS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^?#]*)(?:\?([^#]*))
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _SAFE = "".join(chr(code) for code in range(0x21, 0x7F))
+_NAME = re.compile(r"[\w.-]{1,253}")
 _SEGMENT = r"/[A-Za-z0-9_~!$'()*+,;=:@-][A-Za-z0-9_~!$'()*+,;=:@.-]*"
 _PLAIN = rf"^https?://[a-z0-9-]+(\.[a-z0-9-]+)*({_SEGMENT})+/?$"
 
@@ -85,8 +88,21 @@ def _host(authority: str, scheme: str) -> str:
     user, at, host = authority.rpartition("@")
     name, colon, port = host.rpartition(":")
     if colon and (port.isdigit() or not port):
-        host = name if port in ("", _PORTS.get(scheme)) else f"{name.rstrip('.')}:{port}"
-    return f"{user}{at}{host.rstrip('.').lower()}"
+        end = "" if port in ("", _PORTS.get(scheme)) else f":{port}"
+    else:
+        name, end = host, ""
+    return f"{user}{at}{_name(name).rstrip('.')}{end}"
+
+
+def _name(host: str) -> str:
+    """In lower case, and as DNS has it: every label that is not ASCII in Punycode."""
+    if host.isascii() and "%" not in host:
+        return host.lower()
+    folded = unicodedata.normalize("NFKC", unquote(host)).lower().replace("\u3002", ".")
+    if not _NAME.fullmatch(folded):
+        return host.lower()
+    labels = folded.split(".")
+    return ".".join(label if label.isascii() else "xn--" + label.encode("punycode").decode() for label in labels)
 
 
 def _unescape(part: str) -> str:

@@ -27,6 +27,9 @@ def verify(folder: str) -> Verified:
     files, problems = 0, []
     for path in records:
         record = manifest.read(path)
+        if record is not None and not record.definition:
+            problems.append(f"{path}: its task was interrupted; run the stage again")
+            continue
         for output in record.outputs if record else ():
             where = storage.join(manifest.root_of(path), output.path)
             room = output.path.split("/", 1)[0]

@@ -32,7 +32,7 @@ def content(root: Path) -> dict[str, Any]:
 
 def _is_of_the_run(path: Path) -> bool:
     """Times, places and speeds: what no comparison covers."""
-    return "_manifest" in path.parts or path.name == "manifest.json" or "checkpoints" in path.parts
+    return "_manifest" in path.parts or path.name in ("manifest.json", "_running") or "checkpoints" in path.parts
 
 
 def _content(path: Path) -> Any:

@@ -36,6 +36,7 @@ FLOORS: list[set[str]] = [
         "dolma_pipe.lineage",
         "dolma_pipe.takedown",
         "dolma_pipe.manifest",
+        "dolma_pipe.quarantine",
         "dolma_pipe.verify",
     },
     {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ from dolma_pipe.errors import ConfigError
 class Source(Config):
     name: str
     weight: float = 1.0
+    keep: Literal["first", "last"] | dict[str, list[Literal["none"]]] = "first"
 
 
 class Mix(Config):
@@ -55,6 +57,7 @@ def test_scalars_follow_yaml_1_2() -> None:
         ("sead: 1", "unknown key 'sead' at the top level (did you mean 'seed'?)"),
         ("sources: [{name: a, wieght: 2}]", "unknown key 'wieght' at sources[0] (did you mean 'weight'?)"),
         ("sources: [{weight: 2}]", "the key 'name' is missing at sources[0]"),
+        ("sources: [{name: a, keep: lst}]", "'lst' at sources[0].keep is not one of first, last"),
         ("seed: fast", "expected int, got str at seed"),
         ("seed: 1\nseed: 2", "mix.yaml:2: the key 'seed' is repeated"),
         ("sources: [{name: a, name: b}]", "the key 'name' is repeated"),

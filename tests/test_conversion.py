@@ -17,6 +17,7 @@ from dolma_pipe.config import bundled, read_yaml
 from dolma_pipe.config import convert as typed
 from dolma_pipe.conversion import jq, jsonpath
 from dolma_pipe.conversion.attributes import convert_set
+from dolma_pipe.conversion.commands import convert_commands
 from dolma_pipe.conversion.mixing import convert_mix
 from dolma_pipe.errors import AlignmentError, ConfigError, DataError
 from dolma_pipe.execution import Options, run_stage
@@ -256,3 +257,58 @@ def test_what_is_no_mix_of_dolma_s_is_refused(tmp_path: Path) -> None:
         convert_mix(str(path))
     with pytest.raises(ConfigError, match="expected DATASET/documents/GLOB"):
         convert_mix(old_mix(tmp_path, "s3://*/x"))
+
+
+def commands(tmp_path: Path, **old: Any) -> Any:
+    path = tmp_path / "old.yaml"
+    path.write_text(json.dumps(old))
+    return convert_commands(str(path))
+
+
+def test_a_tag_configuration_is_one_command_with_the_taggers_that_measure_the_same(tmp_path: Path) -> None:
+    taggers = ["gopher_v2", "pii_regex_v2", "cld2_en_doc_v2", "my_own"]
+    found = commands(tmp_path, documents=["a/b/documents/*.gz", "c/documents"], taggers=taggers, processes=4)
+    wanted = "dolma-pipe tag a/b c --taggers gopher,length,gopher_repetition,pii,langid --workers 4"
+    assert found.lines == [wanted]
+    assert found.lost == ["tagger my_own: nothing here measures that; see dolma-pipe list taggers"]
+    assert found.notes == ["cld2_en_doc_v2: langid measures the like, by other means"]
+
+
+@pytest.mark.parametrize(
+    ("dedupe", "wanted"),
+    [
+        ({"documents": {"key": "$.metadata.url"}}, "--by url"),
+        ({"documents": {"key": "$.text"}}, "--by text"),
+        ({"documents": {"key": "$.metadata.doi"}}, "--by metadata.doi"),
+        ({"paragraphs": {}, "min_length": 9}, "--by paragraph --set paragraph.min_characters=9"),
+        ({"paragraphs": {"by_ngram": {"ngram_length": 6}}}, "-c ngram"),
+    ],
+)
+def test_a_dedupe_configuration_is_one_command(tmp_path: Path, dedupe: dict[str, Any], wanted: str) -> None:
+    found = commands(tmp_path, documents=["d/documents/cc/*.gz"], dedupe=dedupe, bloom_filter={"file": "f"})
+    [line] = found.lines
+    assert line == f"dolma-pipe dedup d --set 'include=[\"cc/*.gz\"]' {wanted}"
+
+
+def test_a_tokens_configuration_is_one_command_with_sizes_in_tokens(tmp_path: Path) -> None:
+    tokenizer = {"name_or_path": "t/tokenizer.json", "eos_token_id": 3}
+    more = {"destination": "out", "tokenizer": tokenizer, "max_size": 1000, "dtype": "uint32", "seed": 7}
+    found = commands(tmp_path, documents=["d/documents/*"], **more)
+    assert found.lines == ["dolma-pipe tokenize d --tokenizer t/tokenizer.json --to out --shard-tokens 250 --seed 7"]
+    assert found.notes == ["eos_token_id 3: --eos names the token, as in '<|endoftext|>'"]
+
+
+def test_a_mixer_configuration_is_converted_first(tmp_path: Path) -> None:
+    path = tmp_path / "old.yaml"
+    assert commands(tmp_path, streams=[]).lines == [
+        f"dolma-pipe convert mix {path} --to {tmp_path}/old.mix.yaml", f"dolma-pipe mix -c {tmp_path}/old.mix.yaml",
+    ]  # fmt: skip
+
+
+def test_what_is_no_configuration_of_the_toolkit_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no configuration of the Dolma toolkit"):
+        commands(tmp_path, datasets=["d"], taggers=["gopher"])
+    with pytest.raises(ConfigError, match=r"expected \$\.text, \$\.metadata\.url"):
+        commands(tmp_path, documents=["d/documents/*"], dedupe={"documents": {"key": "$.a[0]"}})
+    with pytest.raises(ConfigError, match="expected DATASET/documents/GLOB"):
+        commands(tmp_path, documents=["d/*"], taggers=["gopher_v1"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -255,3 +256,58 @@ def test_strangers_twins_and_missing_folders_are_errors(tmp_path: Path) -> None:
     (tmp_path / "documents" / "notes.txt").unlink()
     with pytest.raises(DataError, match=r"no document files that match z\*"):
         document_shards(str(tmp_path), include=["z*"])
+
+
+@pytest.mark.parametrize("name", ["x.jsonl", "x.jsonl.gz", "x.jsonl.zst"])
+def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path, name: str) -> None:
+    lines = encode_lines([GOOD, "bad", {"id": "c", "text": "last"}])
+    rows, bad, _ = read(store(tmp_path / name, b"\xef\xbb\xbf" + lines))
+    assert rows == [("a", "first"), ("c", "last")]
+    assert [(row.line, row.byte_offset) for row in bad] == [(2, 3 + lines.index(b"bad"))]
+    assert read(store(tmp_path / name, b"\xef\xbb\xbf"))[0] == []
+
+
+def test_metadata_of_parquet_that_is_no_json_is_set_aside_and_the_rest_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    metadata = ['{\n  "a": 1\n}', "not json", None, '{"a": 1, "a": 2}', '{"a": NaN}', "[1]", "", '{"n": 1e5}']
+    ids = [str(number) for number in range(len(metadata))]
+    pq.write_table(pa.table({"id": ids, "text": ids, "metadata": metadata}), path)
+    bad: list[BadRow] = []
+    (batch,) = DocumentReader(str(path), bad=bad.append, lines=True)
+    assert [row.line - 1 for row in bad] == [1, 3, 4, 6]
+    assert all(row.reason.startswith("metadata: ") for row in bad)
+    assert batch.raw is not None
+    assert batch.raw_offsets is not None
+    lines = [bytes(batch.raw[a:b]) for a, b in zip(batch.raw_offsets[:-1], batch.raw_offsets[1:], strict=True)]
+    found = [json.loads(line).get("metadata") for line in lines]
+    assert not any(b"\n" in line for line in lines)
+    assert found == [{"a": 1}, None, [1], {"n": 1e5}]
+
+
+@pytest.mark.parametrize(
+    ("column", "kind"), [("text", pa.struct({"a": pa.int64()})), ("id", pa.float64()), ("text", pa.list_(pa.string()))]
+)
+def test_a_column_of_parquet_that_holds_no_strings_is_refused(tmp_path: Path, column: str, kind: pa.DataType) -> None:
+    columns = {"id": pa.array(["a"]), "text": pa.array(["b"]), column: pa.array([None], kind)}
+    pq.write_table(pa.table(columns), tmp_path / "x.parquet")
+    with pytest.raises(DataError, match=f"x.parquet: the column '{column}' holds .*; expected strings"):
+        list(DocumentReader(str(tmp_path / "x.parquet")))
+
+
+def test_bytes_and_dictionaries_of_parquet_are_read_as_strings(tmp_path: Path) -> None:
+    ids = pa.array(["a", "b", "a"]).dictionary_encode()
+    text = pa.array([b"one", b"\xff", b"three"], pa.binary())
+    pq.write_table(pa.table({"id": ids, "text": text}), tmp_path / "x.parquet")
+    rows, bad, _ = read(tmp_path / "x.parquet")
+    assert rows == [("a", "one"), ("a", "three")]
+    assert [(row.line, row.reason) for row in bad] == [(2, "invalid UTF-8 at byte 0 of the text")]
+
+
+def test_any_name_in_utf_8_is_a_shard_and_another_is_refused(tmp_path: Path) -> None:
+    names = ["a\nb.jsonl", "100 %.jsonl", "h#a?s.jsonl", "x" * 240 + ".jsonl", "日本 é.jsonl"]
+    for name in names:
+        store(tmp_path / "documents" / name, encode_lines([GOOD]))
+    assert {shard.name for shard in document_shards(str(tmp_path))} == set(names)
+    os.rename(tmp_path / "documents" / names[0], os.fsencode(tmp_path / "documents") + b"/\xff.jsonl")
+    with pytest.raises(DataError, match=r"the name '.udcff.jsonl' is not UTF-8; rename the file"):
+        document_shards(str(tmp_path))

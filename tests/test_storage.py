@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -143,3 +145,49 @@ def test_every_file_is_flushed_before_the_first_appears(tmp_path: Path, monkeypa
         for name in ("2", "1", "scratch"):
             files.write_bytes(str(tmp_path / name), b"x", str(tmp_path), durable=name != "scratch")
     assert happened == ["flushed", "flushed", "2", "1", "scratch"]
+
+
+def test_a_file_that_does_not_fit_is_named_and_leaves_nothing(tmp_path: Path) -> None:
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        for size in (100_001, 1_000_000):  # the last bytes are written when the file is closed, or before
+            with pytest.raises(OSError, match=r"too large.*big"), storage.create(str(tmp_path / "big")) as writer:
+                writer.write(bytes(size))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, old)
+    assert os.listdir(tmp_path) == []
+
+
+def test_what_is_left_unfinished_by_a_live_run_stays(tmp_path: Path) -> None:
+    (tmp_path / storage.ASIDE).mkdir()
+    for name, age in (("new", 0), ("old", 1000)):
+        path = tmp_path / storage.ASIDE / name
+        path.touch()
+        os.utime(path, (time.time() - age, time.time() - age))
+    storage.clear_aside(str(tmp_path), older_than=600)
+    assert os.listdir(tmp_path / storage.ASIDE) == ["new"]
+    assert storage.has_unfinished(str(tmp_path))
+    storage.clear_aside(str(tmp_path))
+    assert not storage.has_unfinished(str(tmp_path))
+
+
+def test_a_link_that_leads_in_a_circle_is_refused_and_others_are_followed(tmp_path: Path) -> None:
+    storage.write_bytes(str(tmp_path / "elsewhere" / "x"), b"x")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "there").symlink_to(tmp_path / "elsewhere")
+    assert storage.listing(str(tmp_path / "data")) == ["there/x"]
+    for folder in ("elsewhere", "data", "."):
+        (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / folder)
+        with pytest.raises(DataError, match=r"back: a link to .*, in which it lies; remove it"):
+            storage.listing(str(tmp_path / "data"))
+        (tmp_path / "elsewhere" / "back").unlink()
+
+
+def test_a_name_may_be_as_long_as_the_file_system_allows(tmp_path: Path) -> None:
+    storage.write_bytes(str(tmp_path / ("x" * 255)), b"x")
+    assert os.listdir(tmp_path) == ["x" * 255]

@@ -92,6 +92,7 @@ def test_tokenize_leaves_out_what_was_taken_down(tmp_path: Path, make_dataset: M
     take_down(["d3"], [tokens])
     summary = tokenize(data, Path(tokens), tokenizer, shard_tokens=400)
     assert summary.counts["taken_down"] == 1
+    assert summary.counts["tokens"] == TokenSet.open(tokens).manifest.tokens
     assert [row["id"] for row, _ in rows(Path(tokens)) if row["part"] == 0] == [name for name in order if name != "d3"]
     assert verify(tokens).problems == []
     assert TokenSet.open(tokens).manifest.masked == 0

@@ -157,6 +157,16 @@ def test_a_beginning_token_is_written_where_it_is_named(tiny: Tokenizer) -> None
     assert len(ids) == ends[-1] == tokenizer.count_tokens(make_batch(["a", ""])).sum()
 
 
+def test_a_token_that_ends_documents_does_not_begin_them_too(tmp_path: Path) -> None:
+    path = Path(write_tokenizer(tmp_path))
+    assert identify(str(path)).names.bos is None
+    config = {"eos_token": EOS, "bos_token": EOS, "add_bos_token": True}
+    path.with_name("tokenizer_config.json").write_text(json.dumps(config))
+    assert identify(str(path)).names == (EOS, None, None)
+    with pytest.raises(ConfigError, match="ends documents, and so stands before the next one"):
+        identify(str(path), bos=EOS)
+
+
 def test_many_ids_need_four_bytes(tmp_path: Path) -> None:
     assert opened(write_tokenizer(tmp_path)).dtype == np.uint16
     assert opened(grown(write_tokenizer(tmp_path), 70_000)).dtype == np.uint32
@@ -239,6 +249,23 @@ def test_a_tokenizer_that_only_the_reference_reads_is_read(tmp_path: Path) -> No
     found = opened(str(tmp_path), eos="[SEP]")
     assert found.describe().startswith("tokenizers")
     assert ids_of(found, ["the fox flies"]) == [[1, 2, 0]]
+
+
+def test_a_unigram_model_does_not_find_its_special_tokens_in_text(tmp_path: Path) -> None:
+    pieces = [("<unk>", 0.0), ("</s>", 0.0), *((piece, -2.0) for piece in ("\u2581", "the", "<", "/", "s", ">"))]
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.Unigram(pieces, 0, False))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
+    tokenizer.decoder = tokenizers.decoders.Metaspace()
+    tokenizer.add_special_tokens(["<unk>", "</s>", "<mask>"])
+    tokenizer.add_tokens(["[MAIL]"])
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    found = opened(str(tmp_path), eos="</s>")
+    assert ids_of(found, ["the</s>the", "<unk>", "the[MAIL]"]) == [
+        [2, 3, 4, 5, 6, 7, 3], [2, 4, 0, 7], [2, 3, 9],
+    ]  # fmt: skip
+    assert (found.eos_id, found.vocab_size) == (1, 10)
+    assert found.decode([2, 3, 1, 8, 3]) == "thethe"
+    assert found.token_bytes().tolist() == [0, 0, 1, 3, 1, 1, 1, 1, 0, 6]
 
 
 def test_without_an_end_of_text_the_candidates_are_named(tmp_path: Path) -> None:

@@ -53,6 +53,19 @@ def test_spellings_of_one_page_have_one_form(spelling: str) -> None:
         ("https://example.com/你 好", "https://example.com/%E4%BD%A0%20%E5%A5%BD"),
         ("https://example.com/../../a", "https://example.com/a"),
         ("https://example.com/a/..", "https://example.com"),
+        ("https://bücher.example/a", "https://xn--bcher-kva.example/a"),
+        ("https://BÜCHER.Example:8443/a", "https://xn--bcher-kva.example:8443/a"),
+        ("https://b%C3%BCcher。example/a", "https://xn--bcher-kva.example/a"),
+        ("https://bu\u0308cher.example", "https://xn--bcher-kva.example"),
+        ("https://faß.example", "https://xn--fa-hia.example"),
+        ("https://ｅｘａｍｐｌｅ．com/a", "https://example.com/a"),
+        ("https://%65xample.com/a", "https://example.com/a"),
+        ("https://a%2Fb.com/a", "https://a%2fb.com/a"),  # a name that cannot be stays as it is
+        ("https://℀.com/a", "https://℀.com/a"),
+        ("https://[fe80::1%25eth0]:443/a", "https://[fe80::1%25eth0]/a"),
+        ("http:///a", "https:///a"),
+        ("data:text/plain,a#b", "data:text/plain,a#b"),
+        ("//example.com/a", "//example.com/a"),
         ("https://example.com/a?next=http://x.org/&ref=1", "https://example.com/a?next=http://x.org/&ref=1"),
         ("doi:10.1000/182", "doi:10.1000/182"),
         ("", ""),
@@ -69,6 +82,12 @@ def test_every_rule_can_be_switched_off() -> None:
     assert normalize_url(url, UrlRules(tracking=("ref",))) == "https://example.com/a?utm_source=x"
 
 
+def test_long_urls_take_no_longer_than_they_must() -> None:
+    for name in ("a" * 10**6, "ü" * 10**6, "%41" * 10**6):
+        assert normalize_url(f"https://{name}/").startswith("https://")
+        assert normalize_url(f"https://a.org/{name}").startswith("https://a.org/")
+
+
 def test_an_array_keeps_its_nulls_and_its_order() -> None:
     urls = ["http://a.org/x/", None, "https://a.org/x?utm_id=1", "not a url", "https://a.org/%7Ex"]
     assert normalize_urls(pa.array(urls)).to_pylist() == [
@@ -78,7 +97,7 @@ def test_an_array_keeps_its_nulls_and_its_order() -> None:
 
 pieces = st.sampled_from(
     ["http://", "https://", "HTTPS://", "a.org", "A.org:80", ":443", "/", "//", "/.", "/..", "/b", "/é", "%41", "%2f",
-     "%zz", "?", "&", "utm_id=1", "x=1", "#", "#!", "#/", " ", "@", "\n", "ftp://"]
+     "%zz", "ü", "%C3%BC", "\u3002", "℀", "[::1]", "?", "&", "utm_id=1", "x=1", "#", "#!", "#/", " ", "@", "\n", "ftp://"]
 )  # fmt: skip
 urls_of_pieces = st.lists(pieces, max_size=9).map("".join)
 

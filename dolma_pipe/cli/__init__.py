@@ -136,6 +136,9 @@ def _report(error: Exception) -> int:
         return 130
     if isinstance(error, BrokenPipeError):
         return 141  # the reader of our output went away, as `| head` does
+    if isinstance(error, OSError) and error.strerror:
+        typer.echo(f"error: {error.filename or 'the system says'}: {error.strerror}", err=True)
+        return 1
     usage = getattr(error, "format_message", None)  # an error of the command line itself
     if usage is not None:
         typer.echo(f"error: {usage()} (see --help)", err=True)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Annotated, Any
 
 import typer
 
 from dolma_pipe.cli import options
+
+BUNDLED = ("pipelines", "ingest", "tag", "dedup", "mix", "tokenize", "train", "eval", "sft", "dpo", "ablate", "swarm")
+"""Folders of `configs/` with configurations of a command."""
+COMMANDS = {"tokenizer": "tokenizer train"}
+"""What is typed for a stage, where that is not its name."""
 
 
 def command(
@@ -19,20 +25,38 @@ def command(
     from dolma_pipe.errors import ConfigError
     from dolma_pipe.pipeline import CONFIGS, config_type, load_pipeline
 
+    config = _found(config, stage)
+    options.refuse_foreign(config)
     data = read_yaml(config)
     if stage is None and isinstance(data, dict) and isinstance(data.get("steps"), list):
         steps = load_pipeline(config, settings)
-        typer.echo(
-            f"{config}: a pipeline of {len(steps)} steps ({', '.join(step.stage for step in steps)}); its settings hold"
-        )
+        stages = ", ".join(step.stage for step in steps)
+        typer.echo(f"{config}: a pipeline of {len(steps)} steps ({stages}); its settings hold")
+        typer.echo(f"run it: dolma-pipe run -c {config}")
         return
     if stage is not None and stage not in CONFIGS:
         raise ConfigError(f"--as {stage!r}: expected one of {', '.join(CONFIGS)}")
     found = stage or _guess(data, config)
     settled: Any = load(config, config_type(found), settings)
-    tasks = _plan(found, settled, config)
-    planned = f"; {tasks} tasks in its first phase" if tasks is not None else ""
-    typer.echo(f"{config}: a configuration of {found!r}; its settings hold{planned}")
+    _plan(found, settled, config)
+    command = f"dolma-pipe {COMMANDS.get(found, found)} -c {config}"
+    typer.echo(f"{config}: a configuration of {found!r}; its settings hold")
+    typer.echo(f"run it: {command}")
+
+
+def _found(config: str, stage: str | None) -> str:
+    """A file, or the bundled configuration of that name, if one stage alone has it (or `stage` does)."""
+    from dolma_pipe.config import located
+    from dolma_pipe.errors import ConfigError
+
+    found: dict[str, None] = {}
+    for folder in BUNDLED if stage is None else [stage]:
+        with contextlib.suppress(ConfigError):
+            found[located(config, folder) or config] = None
+    if len(found) == 1:
+        return next(iter(found))
+    several = f" (there are {', '.join(found)})" if found else ""
+    raise ConfigError(f"{config}: name a file, or a bundled configuration that is the only one of its name{several}")
 
 
 def _guess(data: Any, path: str) -> str:
@@ -63,13 +87,12 @@ def _converts(data: Any, kind: Any, path: str) -> bool:
     return True
 
 
-def _plan(name: str, settled: Any, path: str) -> int | None:
-    """Plan the first phase: what a stage refuses before work, it refuses here. None where a stage has no tasks."""
+def _plan(name: str, settled: Any, path: str) -> None:
+    """Plan the first phase: what a stage refuses before work, it refuses here."""
     from dolma_pipe.cli.run import STAGES, make_stage
 
     if hasattr(settled, "check"):
         settled.check()
-    if name not in STAGES:
-        return None
-    stage = make_stage(name, settled, path)
-    return len(stage.plan(stage.phases[0], {}))
+    if name in STAGES:
+        stage = make_stage(name, settled, path)
+        stage.plan(stage.phases[0], {})

@@ -23,7 +23,8 @@ def index(
     question: Annotated[str | None, typer.Option(help="Field of the question (default question).")] = None,
     choices: Annotated[str | None, typer.Option(help="Field of the choices (default choices).")] = None,
     answer: Annotated[
-        str | None, typer.Option(help="Field of the answer: a text, or the number of a choice (default label).")
+        str | None,
+        typer.Option(help="Field of the answer: a text, or the number, label or letter of a choice (default label)."),
     ] = None,
     words: Annotated[
         int | None, typer.Option(help="Length of the runs of words that are compared (default 5).")

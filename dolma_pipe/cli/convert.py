@@ -10,7 +10,7 @@ from dolma_pipe.cli import options
 
 app = typer.Typer(
     add_completion=False, rich_markup_mode=None, no_args_is_help=True,
-    help="The Dolma toolkit's mixing configurations and attributes in our form.",
+    help="The Dolma toolkit's configurations and attributes in our form.",
 )  # fmt: skip
 
 
@@ -20,7 +20,9 @@ def mix(
     to: Annotated[str | None, typer.Option("--to", metavar="NEW.yaml", help="Where ours is written.")] = None,
     json: options.Json = False,
 ) -> None:
-    """A mixing YAML with its filters (JSONPath, jq) and span replacements as a mix of ours.
+    """A mixing configuration as a mix of ours.
+
+    Filters may be JSONPath or jq; span replacements become edits.
 
     Attributes are looked for in the data sets: those that nobody has written are named, with the nearest that is there.
     """
@@ -42,11 +44,29 @@ def mix(
 
 
 @app.command()
+def commands(
+    old: Annotated[list[str], typer.Argument(metavar="OLD.yaml...", help="Configurations of the Dolma toolkit.")],
+) -> None:
+    """Any configuration as the command to type instead."""
+    from dolma_pipe.conversion.commands import convert_commands
+
+    for path in old:
+        found = convert_commands(path)
+        for line in found.lines:
+            typer.echo(line)
+        for line in [*(f"cannot be carried over: {lost}" for lost in found.lost), *found.notes]:
+            typer.echo(f"# {line}")
+
+
+@app.command()
 def attributes(
     dataset: Annotated[str, typer.Argument(help="A data set whose attributes the Dolma toolkit has written.")],
     sets: Annotated[str, typer.Option("--sets", help="Attribute sets (its experiments), separated by commas.")],
 ) -> None:
-    """Dolma's attribute files (JSON lines) as attribute sets of ours, written beside them."""
+    """Attribute files as attribute sets of ours.
+
+    They are written beside Dolma's own, which are JSON lines.
+    """
     from dolma_pipe.conversion.attributes import convert_set
 
     for name in options.names(sets) or []:

@@ -32,12 +32,14 @@ def command(
     execution: options.Execution,
 ) -> None:
     """Find duplicate URLs, texts or paragraphs across data sets: documents/ -> attributes/dedup_BY/."""
-    from dolma_pipe.config import load, located
+    from dolma_pipe.config import load
     from dolma_pipe.stages.dedup import DedupConfig, dedup_stage
 
     flags = {
         "by": by, "against": against or None, "scope": scope, "where": where,
         "expect_duplicates": expect_duplicates or None, "name": name, "attributes": attributes, "limit": limit,
     }  # fmt: skip
-    stage = dedup_stage(load(located(config, "dedup"), DedupConfig, settings, datasets=datasets or None, **flags))
+    stage = dedup_stage(
+        load(options.of_this_stage(config, "dedup"), DedupConfig, settings, datasets=datasets or None, **flags)
+    )
     options.execute(stage, execution)

@@ -8,15 +8,21 @@ import typer
 
 from dolma_pipe.cli import options
 
-KINDS = ("taggers", "mixers", "rules", "languages")
+STAGES = ("ingest", "tag", "dedup", "mix", "tokenize", "train", "eval", "sft", "dpo", "ablate", "swarm")
+CONFIGS = {"run": "pipelines", **dict(zip(STAGES, STAGES, strict=True))}
+"""Commands that take a bundled configuration by its name, and the folder of `configs/` that has them."""
+KINDS = ("taggers", "mixers", "rules", "languages", "configs")
 
 
 def command(
-    kind: Annotated[str, typer.Argument(help="taggers, mixers, rules or languages.")] = "taggers",
+    kind: Annotated[str, typer.Argument(help="taggers, mixers, rules, languages or configs.")] = "taggers",
     fields: Annotated[bool, typer.Option("--fields", help="With taggers: every field and what it means.")] = False,
     json: options.Json = False,
 ) -> None:
-    """Taggers (with their fields), steps of a mix, published recipes: bundled ones, and those of installed packages."""
+    """Taggers (with their fields), steps of a mix, published recipes, languages, configurations that `-c NAME` finds.
+
+    Taggers and steps of installed packages are listed with the bundled ones.
+    """
     from dolma_pipe.errors import ConfigError
 
     if kind not in KINDS:
@@ -25,6 +31,8 @@ def command(
         rows = {name: {"": title} for name, title in _recipes().items()}
     elif kind == "languages":
         rows = {code: {"": about} for code, about in _languages().items()}
+    elif kind == "configs":
+        rows = {name: {"": about} for name, about in _configs().items()}
     elif kind == "taggers" and (fields or json):
         rows = _fields()
     else:
@@ -81,9 +89,10 @@ def _show(rows: dict[str, dict[str, str]], json: bool) -> None:
 
         typer.echo(msgspec.json.encode(rows).decode())
         return
+    width = max(map(len, rows), default=0)
     for name, about in rows.items():
         if list(about) == [""]:
-            typer.echo(f"{name:<20} {about['']}")
+            typer.echo(f"{name:<{width}}  {about['']}")
         else:
             typer.echo(name)
             for field, doc in about.items():
@@ -107,3 +116,21 @@ def _recipes() -> dict[str, str]:
 
     paths = sorted(bundled("rules/gopher.yaml").parent.glob("*.yaml"))
     return {path.stem: read_yaml(path)["title"] for path in paths}
+
+
+def _configs() -> dict[str, str]:
+    """`COMMAND -c NAME` -> a line about it."""
+    from dolma_pipe.config import bundled
+
+    root = bundled("rules/gopher.yaml").parent.parent
+    found: dict[str, str] = {}
+    for command, folder in CONFIGS.items():
+        for path in sorted((root / folder).glob("*.yaml")):
+            found[f"{command} -c {path.stem}"] = _about(path.read_text(encoding="utf-8"))
+    return found
+
+
+def _about(text: str) -> str:
+    """The first line of a file's head that is not the command itself."""
+    head = [line.lstrip("# ") for line in text.splitlines()[:5] if line.startswith("#")]
+    return next((line for line in head if not line.startswith("dolma-pipe")), "")

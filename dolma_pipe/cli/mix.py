@@ -43,11 +43,11 @@ def command(
     execution: options.Execution,
 ) -> None:
     """Keep, deduplicate, edit, split and sample documents of several sources, as a YAML says."""
-    from dolma_pipe.config import load, located
+    from dolma_pipe.config import load
     from dolma_pipe.errors import ConfigError
     from dolma_pipe.stages.mix import Mix, MixConfig
 
-    config = located(config, "mix")
+    config = options.of_this_stage(config, "mix")
     if config is None:
         raise ConfigError("mix: give a configuration: dolma-pipe mix -c configs/mix/NAME.yaml")
     if plan or sweep is not None:
@@ -63,9 +63,11 @@ def command(
     if lock is not None:
         _check_result(stage.home, lock, str(locked))
     if not execution.json:
+        from dolma_pipe.cli import funnels
+
         if stage.config.limit is not None:
             typer.echo(f"a trial: of every shard only the first {stage.config.limit:,} documents (--limit)")
-        _print_funnel(summary.home)
+        funnels.show_all(summary.home)
         if stage.config.keep_rejected:
             _print_rejected(summary.home)
 
@@ -101,40 +103,6 @@ def _predict(config: Any, file: str, sweep: str | None, json: bool) -> None:
         prediction.show_sweep(found)
 
 
-def _print_funnel(home: str) -> None:
-    from dolma_pipe.stages.mix import read_lock
-
-    for name, source in read_lock(home).sources.items():
-        funnel = source.funnel
-        typer.echo(f"{name}: {_amount(funnel.read)} read, {_amount(funnel.kept)} kept")
-        for reason, amount in funnel.dropped.items():
-            if amount.documents:
-                typer.echo(f"  {'- ' + reason:<34} {_amount(amount)}")
-            if reason == "rules":
-                _print_rules(funnel)
-        for split, taken in funnel.splits.items():
-            typer.echo(f"  {'> ' + split:<34} {_amount(taken)}")
-        for edit, count in funnel.edits.items():
-            typer.echo(f"  {'~ ' + edit:<34} {count.spans:,} spans in {count.documents:,} documents")
-        if funnel.quarantined.documents:
-            typer.echo(f"  {'! quarantined':<34} {_amount(funnel.quarantined)}")
-        if source.target is not None:
-            goal = source.target
-            unit = f"{goal.unit} (estimated from bytes)" if goal.is_estimate else goal.unit
-            capped = f"; its share is {goal.asked:,}" if goal.asked != goal.target else ""
-            typer.echo(f"  target {goal.target:,} {unit} of {goal.available:,}, written {goal.realised:,}{capped}")
-        if source.never_failed:
-            typer.echo(f"  rules that dropped nothing: {', '.join(source.never_failed)}")
-        if source.never_applied:
-            typer.echo(f"  edits that found no span: {', '.join(source.never_applied)}")
-
-
-def _print_rules(funnel: Any) -> None:
-    for rule, count in funnel.rules.items():
-        if count.failed.documents:
-            typer.echo(f"      {rule:<30} {_amount(count.failed)}; only this rule: {count.only.documents:,}")
-
-
 def _print_rejected(home: str) -> None:
     """Some documents for every reason."""
     from dolma_pipe.cli.explanation import safe
@@ -145,7 +113,3 @@ def _print_rejected(home: str) -> None:
         for one in rejections:
             text = safe(" ".join(one.text.split())) or "(white space)"
             typer.echo(f"  {one.source} {safe(one.id)}: {text}")
-
-
-def _amount(amount: Any) -> str:
-    return f"{amount.documents:,} documents ({amount.bytes / 1e6:,.1f} MB)"

@@ -69,6 +69,31 @@ def pair(value: str) -> tuple[str, str]:
     return name, folder
 
 
+def of_this_stage(config: str | None, stage: str) -> str | None:
+    """The file that `--config` means; one of the Dolma toolkit's is refused with the command that converts it."""
+    from pathlib import Path
+
+    from dolma_pipe.config import located
+
+    path = located(config, stage)
+    if path is not None and Path(path).is_file():
+        refuse_foreign(path)
+    return path
+
+
+def refuse_foreign(path: str) -> None:
+    """A configuration of the Dolma toolkit is a `ConfigError` that says what to do with it."""
+    from dolma_pipe.config import read_yaml
+    from dolma_pipe.conversion.commands import kind_of
+
+    kind = kind_of(read_yaml(path))
+    if kind is not None:
+        raise ConfigError(
+            f"{path}: a configuration for {kind!r} of the Dolma toolkit; what to run instead: "
+            f"dolma-pipe convert commands {path}"
+        )
+
+
 def make_runner(execution: Execution) -> Any:
     """The runner a command line names."""
     if execution.runner == "local":

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
+from dolma_pipe.cli.figures import counted, size
 from dolma_pipe.execution import Event, PhaseStarted, Summary, TaskDone
 from dolma_pipe.stage import Progress
 from dolma_pipe.types import Counts, add_counts
 
 PLAIN_SECONDS = 10.0
 SHOWN = ("kept", "dropped", "bad_rows")
+WHERE = {"skipped_files": "_skipped", "bad_rows": "_quarantine"}
+"""The folder, in a stage's home, that has what a count counts."""
 
 
 class Display:
@@ -102,9 +106,20 @@ def describe(summary: Summary, dry_run: bool = False) -> str:
     """One line: what a stage did, or that nothing was left to do."""
     where = f"{summary.stage} -> {summary.home}"
     if dry_run:
-        return f"{where}: {summary.to_do} tasks to do, {summary.skipped} done"
+        return f"{where}: {counted(summary.to_do, 'task')} to do, {summary.skipped} done"
     if not summary.done:
-        return f"{where}: nothing to do ({summary.skipped} tasks are up to date)"
-    counts = ", ".join(f"{name} {value:,}" for name, value in summary.counts.items())
+        return f"{where}: nothing to do, all is up to date ({counted(summary.skipped, 'task')})"
     before = f", {summary.skipped} were up to date" if summary.skipped else ""
-    return f"{where}: {summary.done} tasks done{before} in {summary.seconds:.1f} s: {counts}"
+    done = f"{counted(summary.done, 'task')} done{before} in {summary.seconds:.1f} s"
+    return f"{where}: {done}: {', '.join(_told(summary))}"
+
+
+def _told(summary: Summary) -> Iterator[str]:
+    """What was counted, documents first; what did not happen is left out."""
+    counts = {name: value for name, value in summary.counts.items() if value}
+    read = counts.pop("bytes", 0)
+    yield counted(counts.pop("documents", 0), "document") + (f" ({size(read)})" if read else "")
+    for name, value in counts.items():
+        where = WHERE.get(name)
+        said = f"{size(value)} bad" if name == "bad_bytes" else f"{name.replace('_', ' ')} {value:,}"
+        yield said + (f" (see {where}/)" if where else "")

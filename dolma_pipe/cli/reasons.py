@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import typer
@@ -21,6 +21,23 @@ def show(stories: Sequence[Any], json: bool) -> None:
             typer.echo(msgspec.json.encode(story).decode())
         else:
             _show(story)
+
+
+def show_absences(found: Iterable[Any], json: bool) -> None:
+    """What is not in a mix: `dolma_pipe.stages.mix.explanation.absences.Absence`s, a line each."""
+    if json:
+        import msgspec
+
+        for absence in found:
+            typer.echo(msgspec.json.encode(absence).decode())
+        return
+    for absence in found:
+        typer.echo("\t".join([absence.source, _line(absence.id), ", ".join(map(_line, absence.reasons))]))
+
+
+def _line(text: str) -> str:
+    """All of a text, in one line that cannot steer a terminal."""
+    return safe(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def _show(story: Any) -> None:

@@ -43,7 +43,8 @@ def command(
     steps = load_pipeline(path, settings)
     if dry_run:
         for number, step in enumerate(steps, 1):
-            typer.echo(f"{number}. {step.stage}")
+            reads, writes = step.places()
+            typer.echo(f"{number}. {step.stage:<9} {', '.join(reads)}{f' -> {writes}' if writes else ''}")
         return
     run_steps(steps, options.Execution(workers, runner, force=force, rehash=rehash))
 
@@ -70,6 +71,10 @@ def run_step(step: Any, execution: options.Execution, retrain: bool) -> bool:
     if step.stage in ("ablate", "swarm"):
         return _experiment(step.stage, step.config)
     summary = options.execute(make_stage(step.stage, step.config, step.file), execution)
+    if step.stage == "mix" and summary.done:
+        from dolma_pipe.cli import funnels
+
+        funnels.show_all(summary.home)
     return bool(summary.done or summary.removed)
 
 

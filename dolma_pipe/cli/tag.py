@@ -30,18 +30,30 @@ def command(
     execution: options.Execution,
 ) -> None:
     """Measure every document with every tagger, in one pass: documents/ -> attributes/TAGGER/."""
-    from dolma_pipe.config import load, located
+    from dolma_pipe.config import load
     from dolma_pipe.stages.tag import Tag, TagConfig
 
     names = options.names(taggers)
     if explain is not None and config is None and names is None:
         names = []
+    _refuse_foreign(names or [])
     flags = {"datasets": datasets or None, "taggers": names, "attributes": attributes, "limit": limit}
-    settled = load(located(config, "tag"), TagConfig, settings, **flags)
+    settled = load(options.of_this_stage(config, "tag"), TagConfig, settings, **flags)
     if explain is None:
         options.execute(Tag(settled), execution)
     else:
         _explain(settled, explain, execution)
+
+
+def _refuse_foreign(names: list[str]) -> None:
+    """Taggers of the Dolma toolkit are errors that name ours."""
+    from dolma_pipe.conversion.names import similar_taggers, taggers_for
+
+    for name in names:
+        exact, alike = taggers_for(name), similar_taggers(name)
+        if exact or alike:
+            what = "measured here by" if exact else "what comes near it here:"
+            raise ConfigError(f"{name}: a tagger of the Dolma toolkit; {what} {', '.join(exact or alike)}")
 
 
 def _explain(config: Any, wanted: str, execution: options.Execution) -> None:

@@ -35,12 +35,12 @@ def command(
     execution: options.Execution,
 ) -> None:
     """Documents in, memory-mapped token shards out, in a seeded order of all documents."""
-    from dolma_pipe.config import load, located
+    from dolma_pipe.config import load
     from dolma_pipe.stages.tokenize import Tokenize, TokenizeConfig
 
     stage = Tokenize(
         load(
-            located(config, "tokenize"), TokenizeConfig, settings,
+            options.of_this_stage(config, "tokenize"), TokenizeConfig, settings,
             datasets=datasets or None, tokenizer=tokenizer, to=to, eos=eos,
             shard_tokens=shard_tokens, seed=seed, limit=limit, pack=pack, sequence_length=_lengths(sequence_length),
         )

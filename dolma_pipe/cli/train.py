@@ -128,7 +128,7 @@ def _plan(run: Any, json: bool) -> None:
         typer.echo(msgspec.json.encode(facts).decode())
         return
     passes = ", ".join(f"{folder} seen {count:g} times" for folder, count in facts["passes"].items())
-    passes = passes or f"documents of {', '.join(run.documents.datasets)}"
+    passes = passes or f"documents of {', '.join(run.documents.folders)}"
     size = f"{facts['parameters']:,} parameters, {facts['steps']:,} steps of {facts['tokens_per_step']:,} tokens"
     typer.echo(f"train -> {run.to}: {size}; {passes}")
     for name, steps in facts["phases"].items():
@@ -139,7 +139,7 @@ def open_documents(documents: Any) -> Any:
     """The documents that a run is to read without token folders."""
     from dolma_pipe.kept_text import KeptText
 
-    return KeptText(documents.datasets, documents.tokenizer, documents.taggers, documents.keep)
+    return KeptText(documents.folders, documents.tokenizer, documents.taggers, documents.keep, documents.eos)
 
 
 def source_of(run: Any) -> Any:

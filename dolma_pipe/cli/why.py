@@ -28,9 +28,15 @@ def command(
     dataset: Annotated[
         list[str], typer.Option(metavar="SOURCE=DIR", help="Where the data set of a source lies now (repeatable).")
     ] = [],  # noqa: B006
+    reason: Annotated[
+        str | None, typer.Option(metavar="RULE", help="Without DOC_ID: only what was dropped for this rule.")
+    ] = None,
     json: options.Json = False,
 ) -> None:
-    """Why a document is, or is not, in a mix: rules, values, thresholds, copies, edits, and where it was written."""
+    """Why a document is, or is not, in a mix: rules, values, thresholds, copies, edits, and where it was written.
+
+    Without DOC_ID: everything that is not in the mix, a line each: source, id, reasons.
+    """
     from dolma_pipe.errors import ConfigError
 
     if token is not None:
@@ -38,6 +44,11 @@ def command(
             raise ConfigError("why: name a token and its folder: dolma-pipe why --token shard-00000:9 --in tokens/web")
         token_origin.show(mixed, token, json)
         return
+    if document is None and mixed is not None and config is None and not tokens:
+        _list(mixed, reason, dataset, json)
+        return
+    if reason is not None:
+        raise ConfigError("why: --reason has no effect with DOC_ID: a document's story has all of its reasons")
     if document is None or (mixed is None and config is None):
         raise ConfigError("why: name a document and a mix: dolma-pipe why DOC_ID --in mixed/web, or -c mix.yaml")
     if mixed is None and tokens:
@@ -48,6 +59,21 @@ def command(
 
     pairs = dict(options.pair(value) for value in dataset)
     reasons.show(_stories(document, mixed, config, settings, tokens, pairs), json)
+
+
+def _list(mixed: str, reason: str | None, dataset: list[str], json: bool) -> None:
+    from dolma_pipe.cli import reasons
+    from dolma_pipe.stages.mix.explanation import inquiry
+    from dolma_pipe.stages.mix.explanation.absences import absences
+
+    sources = inquiry.made(mixed, dict(options.pair(value) for value in dataset))
+    found = absences(sources, mixed)
+    reasons.show_absences((one for one in found if reason is None or _is_for(one.reasons, reason)), json)
+
+
+def _is_for(reasons: list[str], wanted: str) -> bool:
+    """`gopher` is every rule of the recipe, `gopher.stop_words` one of them, `skipped` the kind of what follows it."""
+    return any(reason == wanted or reason.startswith((f"{wanted}.", f"{wanted}:")) for reason in reasons)
 
 
 def _stories(

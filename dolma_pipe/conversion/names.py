@@ -11,11 +11,15 @@ from typing import NamedTuple
 from dolma_pipe.config import Config, bundled, convert, read_yaml
 from dolma_pipe.conversion.predicates import PARTS, Place
 
+_SET = re.compile(r"([a-z]\w*)\.[a-z]")
 _PLAIN = re.compile(r"[A-Za-z_]\w*")
 
 
 class _Entry(Config, frozen=True):
+    """Taggers of Dolma's, and what says the same; `similar` taggers measure the like, by other means."""
+
     taggers: list[str]
+    similar: list[str] = []
     numbers: dict[str, str] = {}
     flags: dict[str, str] = {}
     spans: dict[str, str] = {}
@@ -33,10 +37,15 @@ class Ours(NamedTuple):
 
 
 @cache
-def _ours() -> dict[str, Ours]:
+def _entries() -> list[_Entry]:
     path = str(bundled("convert/dolma.yaml"))
+    return convert({"entries": read_yaml(path)}, _Table, path).entries
+
+
+@cache
+def _ours() -> dict[str, Ours]:
     found: dict[str, Ours] = {}
-    for entry in convert({"entries": read_yaml(path)}, _Table, path).entries:
+    for entry in _entries():
         for tagger in entry.taggers:
             for kind, types in (("number", entry.numbers), ("flag", entry.flags), ("spans", entry.spans)):
                 found |= {f"{tagger}__{name}" if tagger else name: Ours(kind, sql) for name, sql in types.items()}
@@ -46,6 +55,21 @@ def _ours() -> dict[str, Ours]:
 def ours(key: str) -> Ours | None:
     """What of ours says what a Dolma attribute says; it may begin with the name of an experiment."""
     return _ours().get(key) or _ours().get(key.partition("__")[2])
+
+
+def taggers_for(tagger: str) -> list[str]:
+    """Our taggers that measure what a tagger of Dolma's measures, in the order of the table."""
+    found: dict[str, None] = {}
+    for entry in _entries():
+        if tagger in entry.taggers:
+            for sql in (*entry.numbers.values(), *entry.flags.values(), *entry.spans.values()):
+                found |= dict.fromkeys(_SET.findall(sql))
+    return list(found)
+
+
+def similar_taggers(tagger: str) -> list[str]:
+    """Our taggers that measure something like it, by other means."""
+    return [name for entry in _entries() if tagger in entry.taggers for name in entry.similar]
 
 
 class Attributes:

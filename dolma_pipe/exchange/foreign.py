@@ -19,6 +19,9 @@ csv: Any = pyarrow.csv
 
 Form = Literal["olmo", "megatron", "datatrove"]
 ENDINGS: dict[Form, str] = {"olmo": ".npy", "megatron": ".idx", "datatrove": ".ds"}
+NUMPY = b"\x93NUMPY"
+"""How the header of a NumPy file begins."""
+
 MASKS = {"olmo": ".label_mask.npy", "datatrove": ".ds.loss"}
 BESIDE: dict[Form, tuple[str, ...]] = {
     "olmo": (".csv.gz", MASKS["olmo"]),
@@ -90,6 +93,8 @@ def _map(path: str, dtype: np.dtype[Any]) -> NDArray[Any]:
     size = storage.size(path)
     if size % dtype.itemsize:
         raise DataError(f"{path}: {size} bytes are no array of {dtype.name}")
+    if np.memmap(storage.local_path(path), np.uint8, mode="r")[: len(NUMPY)].tobytes() == NUMPY:
+        raise DataError(f"{path}: a NumPy file with a header, which would be read as tokens; OLMo's have none")
     return np.memmap(storage.local_path(path), dtype, mode="r")
 
 

@@ -13,6 +13,8 @@ from dolma_pipe.errors import ConfigError, DataError
 
 RECORDS = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz", ".json.gz", ".jsonl.zst", ".ndjson.zst", ".json.zst")
 HTML = (".html", ".htm", ".xhtml")
+WARC = (".warc", ".wet", ".wat")
+TABLES = (".csv", ".tsv")
 PROSE = (".txt", ".text", ".md", ".markdown", ".rst", ".adoc", ".org", ".tex")
 LANGUAGES = {
     ".c": "c", ".h": "c", ".cc": "c++", ".cpp": "c++", ".cxx": "c++", ".hpp": "c++", ".cu": "cuda", ".cs": "c#",
@@ -22,7 +24,21 @@ LANGUAGES = {
     ".rb": "ruby", ".rs": "rust", ".scala": "scala", ".sh": "shell", ".bash": "shell", ".sql": "sql",
     ".swift": "swift", ".toml": "toml", ".ts": "typescript", ".tsx": "typescript", ".yaml": "yaml", ".yml": "yaml",
 }  # fmt: skip
-FORMATS = ("auto", "text", "html", "records", "parquet")
+FORMATS = ("auto", "text", "html", "records", "table", "parquet", "warc")
+
+
+BINARY = {
+    b"PK\x03\x04": "a zip archive (or .docx, .epub, .xlsx): unpack it, or convert it to text",
+    b"BZh": "compressed with bzip2, which is not read: use gzip or zstd",
+    b"\xfd7zXZ": "compressed with xz, which is not read: use gzip or zstd",
+    b"\x1f\x8b": "compressed with gzip, but its name does not end in .gz",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd, but its name does not end in .zst",
+    b"%PDF-": "a PDF: convert it to text",
+    b"\xff\xd8\xff": "an image",
+    b"\x89PNG": "an image",
+    b"GIF8": "an image",
+}
+"""What files that are no text begin with, and what they are."""
 
 
 class RawFile(NamedTuple):
@@ -31,6 +47,11 @@ class RawFile(NamedTuple):
     name: str
     path: str
     format: str
+
+
+def known_binary(data: bytes) -> str | None:
+    """What a file is by its first bytes, and what to do with it."""
+    return next((what for head, what in BINARY.items() if data.startswith(head)), None)
 
 
 def suffix(name: str) -> str:
@@ -48,6 +69,10 @@ def format_of(name: str) -> str:
         return "parquet"
     if extension in HTML:
         return "html"
+    if extension in TABLES:
+        return "table"
+    if extension in WARC:
+        return "warc"
     return "text" if extension in PROSE or extension in LANGUAGES else "unknown"
 
 

@@ -1,13 +1,14 @@
-"""Raw files in, documents out: text and code (a document a file), HTML, JSON lines, Parquet.
+"""Raw files in, documents out: text and code (a document a file), HTML, JSON lines, tables, Parquet, web archives.
 
-Every file ends as documents, as a `Bad` row (it should have been a document and
-cannot be) or as a `Skipped` file (it never was text, or is empty); nothing else
-can happen to it. The id of a loose file is its path relative to the input folder.
+Every file, and every record of a web archive, ends as documents, as a `Bad` row (it should have been a document and
+cannot be) or as `Skipped` (it never was text, or is empty); nothing else can happen to it. The id of a loose file is
+its path relative to the input folder.
 """
 
 from __future__ import annotations
 
 import base64
+import csv
 import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -15,9 +16,12 @@ from typing import Any, NamedTuple
 import msgspec
 
 from dolma_pipe import storage
-from dolma_pipe.inputs.files import LANGUAGES, RawFile, suffix
-from dolma_pipe.inputs.html import html_text
+from dolma_pipe.inputs.archive import Archive, Record
+from dolma_pipe.inputs.files import LANGUAGES, RawFile, known_binary, suffix
+from dolma_pipe.inputs.html import html_page
 from dolma_pipe.inputs.records import Fields, as_document, decode_record
+from dolma_pipe.inputs.tables import table_rows
+from dolma_pipe.inputs.web import NoDocument, WebOptions, web_document
 from dolma_pipe.shards import MAX_RAW, BadRow
 from dolma_pipe.streams import Decompressed
 
@@ -30,16 +34,17 @@ class Bad(NamedTuple):
     row: BadRow
 
 
-class Skipped(msgspec.Struct, frozen=True):
-    """A file that holds no document, and why."""
+class Skipped(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A file that holds no document, and why; or those `records` of a web archive, by number, that share a reason."""
 
     file: str
     reason: str
     bytes: int
+    records: list[int] = []
 
 
 class Found(NamedTuple):
-    """A document, and the line (1 for a whole file; a Parquet row counts as a line) it came from."""
+    """A document, and the line (1 for a whole file; a Parquet row or a record counts as a line) it came from."""
 
     line: int
     document: dict[str, Any]
@@ -49,18 +54,26 @@ Outcome = Found | Bad | Skipped
 
 
 class InputReader:
-    """What one raw file holds; iterate once. Afterwards `size` and `hash` are those of the stored file."""
+    """What one raw file holds; iterate once. Afterwards `size` and `hash` are those of the stored file.
 
-    def __init__(self, file: RawFile, fields: Fields, max_document_bytes: int) -> None:
+    `main_content` leaves out what surrounds the text of a web page.
+    """
+
+    def __init__(self, file: RawFile, fields: Fields, max_document_bytes: int, *, main_content: bool) -> None:
         self.file = file
         self.size = 0
         self.hash = ""
         self._fields = fields
         self._max = max_document_bytes
+        self._main_content = main_content
 
     def __iter__(self) -> Iterator[Outcome]:
         if self.file.format == "parquet":
             return self._parquet()
+        if self.file.format == "warc":
+            return self._archive()
+        if self.file.format == "table":
+            return self._table()
         return self._records() if self.file.format == "records" else self._whole()
 
     def _bad(self, reason: str, raw: bytes, line: int = 1, offset: int = 0, length: int | None = None) -> Bad:
@@ -78,7 +91,7 @@ class InputReader:
         if problem is None:
             yield self._document(data)
         elif self.file.format == "unknown" and fault is None and length <= self._max:
-            yield Skipped(self.file.name, f"binary: {problem}", length)
+            yield Skipped(self.file.name, known_binary(data) or f"binary: {problem}", length)
         else:
             yield self._bad(problem, data, length=length)
 
@@ -117,7 +130,10 @@ class InputReader:
         if extension in LANGUAGES:
             metadata["language"] = LANGUAGES[extension]
         if self.file.format == "html":
-            text, title = html_text(data)
+            try:
+                text, title, _ = html_page(data, main_content=self._main_content)
+            except ValueError as error:
+                return self._bad(str(error), data)
             if title:
                 metadata["title"] = title
         else:
@@ -148,6 +164,22 @@ class InputReader:
         except ValueError as error:
             return self._bad(str(error), line, number, offset)
 
+    # Tables
+
+    def _table(self) -> Iterator[Outcome]:
+        stream = Decompressed(self.file.path)
+        chunks, number = iter(stream), 0
+        try:
+            for number, row in enumerate(table_rows(chunks, tabs=suffix(self.file.name) == ".tsv"), 1):
+                yield self._bad(row, b"", number) if isinstance(row, str) else self._row(dict(row), number)
+        except (csv.Error, ValueError) as error:
+            yield self._bad(f"not readable as a table after row {number}: {error}", b"", number + 1)
+        for _ in chunks:
+            """To the end of the file: its hash is that of all of it."""
+        if stream.fault is not None:
+            yield self._bad(stream.fault, b"", number + 1)
+        self.size, self.hash = stream.size, stream.hash
+
     # Parquet
 
     def _parquet(self) -> Iterator[Outcome]:
@@ -174,6 +206,36 @@ class InputReader:
         if length > self._max:
             return self._bad(self._too_long(length), b"", number, 0, length)
         return Found(number, document)
+
+    # Web archives
+
+    def _archive(self) -> Iterator[Outcome]:
+        """Documents and broken records as they come; at the end, for every other reason, the records it holds for."""
+        stream = Decompressed(self.file.path, resume=True)
+        options = WebOptions(self._main_content, self._max)
+        passed: dict[str, tuple[list[int], list[int]]] = {}
+        record = None
+        for record in Archive(stream, self._max):
+            try:
+                yield self._web(record, options)
+            except NoDocument as reason:
+                numbers, lengths = passed.setdefault(str(reason), ([], []))
+                numbers.append(record.number)
+                lengths.append(record.length)
+        if record is None:
+            yield Skipped(self.file.name, "empty", 0)
+        for reason, (numbers, lengths) in sorted(passed.items()):
+            yield Skipped(self.file.name, reason, sum(lengths), numbers)
+        self.size, self.hash = stream.size, stream.hash
+
+    def _web(self, record: Record, options: WebOptions) -> Outcome:
+        place = f"{self.file.name}#{record.number}"
+        try:
+            document = web_document(record, place, options, by_place=not self._fields.id)
+        except ValueError as error:
+            return self._bad(str(error), record.data, record.number, record.offset, record.length)
+        document["metadata"]["path"] = self.file.name
+        return Found(record.number, document)
 
     def _too_long(self, length: int) -> str:
         return f"longer than max_document_bytes ({length:,} > {self._max:,})"

@@ -11,6 +11,9 @@ from dolma_pipe.config import Config
 from dolma_pipe.jsonl import no_repeats
 from dolma_pipe.shards import FIELDS
 
+MOST_NAMED = 12
+"""Fields of a record that an error names."""
+
 
 class Fields(Config, frozen=True):
     """Which field of a record is what; an `id` of "" names records by `<file>#<line>`."""
@@ -48,6 +51,7 @@ def _shaped(record: Any, fields: Fields, place: str) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise ValueError(f"expected an object, found {type(record).__name__}")
     rest: dict[str, Any] = dict(record)
+    _refuse_missing(rest, fields)
     metadata = rest.pop("metadata", None)
     if metadata is None:
         metadata = {}
@@ -64,6 +68,16 @@ def _shaped(record: Any, fields: Fields, place: str) -> dict[str, Any]:
             document[name] = _string(rest.pop(name), name)
     document["metadata"] = {**metadata, **_extras(rest, metadata, fields)}
     return document
+
+
+def _refuse_missing(record: dict[str, Any], fields: Fields) -> None:
+    """Say what fields there are, and how to name the one that is meant."""
+    options = {"text": "name another with --text-field", "id": "name another with --id-field, or none: --id-field ''"}
+    for key, option in options.items():
+        name = getattr(fields, key)
+        if name and record.get(name) is None:
+            there = ", ".join([*map(str, record)][:MOST_NAMED]) or "none"
+            raise ValueError(f"the field {name!r} is missing: there are {there}; {option}")
 
 
 def _extras(rest: dict[str, Any], metadata: dict[str, Any], fields: Fields) -> dict[str, Any]:

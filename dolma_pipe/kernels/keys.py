@@ -95,6 +95,8 @@ def split_paragraphs(
             inside = below(min(high - at, WIDTH))
             found, continued = equal(data, at, separator[0]) & inside, continuing(data, at) & inside
             ink = visible_ascii(data, at) & inside
+            if start > at:  # the last separator reaches into these bytes
+                ink &= ~below(min(start - at, WIDTH))
             while found:
                 place = at + first(found)
                 found = without_first(found)
@@ -103,7 +105,7 @@ def split_paragraphs(
                 passed = below(place - at)
                 stop = total + place - at - popcount(continued & passed)
                 visible |= (ink & passed) != 0
-                ink &= ~passed
+                ink &= ~below(min(place + len(separator) - at, WIDTH))
                 wanted = stop - char >= min_chars
                 if wanted & ~visible:
                     wanted = not _is_blank(data, start, place)

@@ -69,7 +69,7 @@ def _slot_of(bench: Bench, buckets: Buckets, record: int, bucket: int) -> int:
 
 @kernel
 def bucket_pairs(
-    buckets: Buckets, bench: Bench, old: int, twin_keys: int, pairs: np.ndarray, twins: np.ndarray
+    buckets: Buckets, bench: Bench, old: int, twin_keys: np.uint64, pairs: np.ndarray, twins: np.ndarray
 ) -> tuple[int, int]:
     """Fill `pairs` and `twins` with what comes next; (0, 0) after the last.
 
@@ -88,7 +88,7 @@ def bucket_pairs(
             bucket, texts = record, 0
         slot = _slot_of(bench, buckets, record, bucket)
         if bench.owners[slot] == bucket:
-            if buckets.keys[record] < np.uint64(twin_keys) and document >= old:
+            if buckets.keys[record] < twin_keys and document >= old:
                 twins[copies] = pair_of(document, buckets.documents[bench.records[slot]])
                 copies += 1
         else:

@@ -48,5 +48,7 @@ def _unknown(path: tuple[str, ...], sets: Mapping[str, Sequence[str]]) -> str:
     guess = f"; did you mean {' or '.join(dict.fromkeys(close))}?" if close else ""
     if len(path) > 1 and path[0] in sets:
         return f"no attribute {given!r}: {path[0]!r} has {', '.join(sets[path[0]])}{guess}"
+    if len(path) > 1 and not difflib.get_close_matches(path[0], sets, n=1):
+        guess = f"; measure {path[0]!r} if nobody has, and add it to the list"
     listed = ", ".join(sets) or "none"
     return f"no attribute {given!r} (attribute sets that this source lists: {listed}){guess}"

@@ -7,8 +7,10 @@ fails and the others go on. Interrupting the parent stops every worker within tw
 from __future__ import annotations
 
 import multiprocessing
+import os
 import pickle
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -162,10 +164,19 @@ def _cause(exit_code: int | None) -> str:
     return f"with exit code {exit_code}"
 
 
+def _end_with_parent() -> None:
+    """A parent that was killed stops nobody: what its workers would still publish might meet the next run's files."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
 def _serve(connection: Connection) -> None:
     """A worker's life: stages and jobs in, progress and outcomes out, until the parent closes the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides; a terminal sends Ctrl-C to all
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     stage: Stage | None = None
     try:
         while True:

@@ -3,7 +3,7 @@
     INPUT/...  ->  documents/00000-0000.jsonl.zst    rows in the order of file names, then lines
                    _provenance/00000-0000.parquet    id, file and line of every row
                    _quarantine/00000.jsonl           rows and files that should have been documents
-                   _skipped/00000.jsonl              files that hold no text: binary, empty
+                   _skipped/00000.jsonl              files, and records of web archives, that hold no text
 
 Two phases: `read` turns groups of files into shards, `check` refuses an id that is there twice.
 """
@@ -25,6 +25,7 @@ from dolma_pipe.config import Config, fingerprint
 from dolma_pipe.errors import ConfigError, DataError
 from dolma_pipe.inputs.files import RawFile, find_files
 from dolma_pipe.inputs.html import html_version
+from dolma_pipe.inputs.http import archive_version
 from dolma_pipe.inputs.reader import Bad, Found, InputReader, Skipped
 from dolma_pipe.inputs.records import Fields
 from dolma_pipe.manifest import MANIFEST, Record, Ref
@@ -50,6 +51,7 @@ class IngestConfig(Config, frozen=True):
     exclude: list[str] = []
     format: str = "auto"
     fields: Fields = Fields()
+    main_content: bool = True
     shard_bytes: int = 64_000_000
     max_document_bytes: int = 64_000_000
     max_bad_fraction: float = 0.01
@@ -97,7 +99,9 @@ class Ingest(Stage):
     def _read_task(self, name: str, files: list[RawFile]) -> Task:
         config = self.config
         shaping = (config.added, config.fields, config.shard_bytes, config.max_document_bytes, config.limit)
-        html = html_version() if any(file.format == "html" for file in files) else ""
+        formats = {file.format for file in files}
+        html = [html_version(), config.main_content] if formats & {"html", "warc"} else ""
+        html = [html, archive_version()] if "warc" in formats else html
         kinds = [(file.name, file.format) for file in files]
         gone = sorted(tombstones.read(self.home))
         about = [self.name, self.version, self.source, config.source is None, shaping, html, kinds, *gone]
@@ -134,9 +138,11 @@ class Ingest(Stage):
                 self._write_shard(f"{task.name}-{part:04d}", itertools.chain([first], found), work)
         if skipped:
             with work.create(storage.join(self.home, "_skipped", f"{task.name}.jsonl")) as out:
-                out.write(b"".join(msgspec.json.encode(file) + b"\n" for file in skipped))
+                out.write(b"".join(msgspec.json.encode(one) + b"\n" for one in skipped))
                 out.rows = len(skipped)
-        work.count(skipped_files=len(skipped))
+        work.count(skipped_files=sum(not one.records for one in skipped))
+        if records := sum(len(one.records) for one in skipped):
+            work.count(skipped_records=records)
 
     def _found(
         self, task: Task, work: Work, bad: Callable[[BadRow], None], skip: Callable[[Skipped], None]
@@ -147,7 +153,8 @@ class Ingest(Stage):
         """
         gone = tombstones.read(self.home)
         for file, ref in zip(task.payload, task.inputs, strict=True):
-            reader = InputReader(file, self.config.fields, self.config.max_document_bytes)
+            config = self.config
+            reader = InputReader(file, config.fields, config.max_document_bytes, main_content=config.main_content)
             for outcome in reader:
                 if isinstance(outcome, Found) and outcome.document["id"] in gone:
                     work.count(taken_down=1)
@@ -155,7 +162,7 @@ class Ingest(Stage):
                     yield file.name, outcome
                 elif isinstance(outcome, Bad):
                     bad(outcome.row)
-                    work.count(bad_rows=1, bad_bytes=outcome.row.byte_length)
+                    work.count(bad_rows=1, bad_bytes=0 if file.format == "warc" else outcome.row.byte_length)
                 else:
                     skip(outcome)
             work.seen(ref, reader.size, reader.hash)

@@ -3,6 +3,7 @@
 Files and folders whose name starts with `_` or `.` are ours and never listed as data.
 """
 
+from dolma_pipe.storage.claims import Claims
 from dolma_pipe.storage.files import (
     CHUNK,
     Stat,
@@ -18,6 +19,7 @@ from dolma_pipe.storage.files import (
     open_read,
     parent,
     read_bytes,
+    read_if_there,
     remove,
     remove_tree,
     size,
@@ -29,12 +31,14 @@ from dolma_pipe.storage.publication import (
     Writer,
     clear_aside,
     create,
+    has_unfinished,
     write_bytes,
 )
 
 __all__ = [
     "ASIDE",
     "CHUNK",
+    "Claims",
     "Publication",
     "Stat",
     "Writer",
@@ -43,6 +47,7 @@ __all__ = [
     "content_hash",
     "create",
     "exists",
+    "has_unfinished",
     "is_file",
     "is_remote",
     "join",
@@ -52,6 +57,7 @@ __all__ = [
     "open_read",
     "parent",
     "read_bytes",
+    "read_if_there",
     "remove",
     "remove_tree",
     "size",

@@ -89,8 +89,21 @@ def listing(folder: str, hidden: str = "_.") -> list[str]:
 def _walk(folder: str, hidden: str) -> Iterator[str]:
     for root, folders, files in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if name[:1] not in hidden]
+        for name in folders:
+            _refuse_loop(os.path.join(root, name), folder)
         for name in files:
             yield os.path.relpath(os.path.join(root, name), folder).replace(os.sep, "/")
+
+
+def _refuse_loop(path: str, top: str) -> None:
+    """A link to a folder on the way to it would show every file of that folder again and again."""
+    if not os.path.islink(path):
+        return
+    target, place = os.path.realpath(path), os.path.dirname(path)
+    while len(place) >= len(top):
+        if os.path.realpath(place) == target:
+            raise DataError(f"{path}: a link to {target}, in which it lies; remove it from {top}")
+        place = os.path.dirname(place)
 
 
 def open_read(path: str) -> BinaryIO:
@@ -120,6 +133,18 @@ def make_folder(folder: str) -> None:
 
 
 def read_bytes(path: str) -> bytes:
+    found = read_if_there(path)
+    if found is None:
+        raise DataError(f"{path}: no such file")
+    return found
+
+
+def read_if_there(path: str) -> bytes | None:
+    """What is in a file, None where there is none."""
+    if is_remote(path):
+        return s3.get(path)
+    if not os.path.exists(path):
+        return None
     with open_read(path) as stream:
         return stream.read()
 

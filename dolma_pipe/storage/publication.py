@@ -8,11 +8,13 @@ import io
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 import xxhash
 
+from dolma_pipe.errors import DataError
 from dolma_pipe.storage import s3
 from dolma_pipe.storage.direct import DirectFile
 from dolma_pipe.storage.files import is_remote, make_folder, parent, remove
@@ -34,9 +36,10 @@ class Writer(io.RawIOBase):
 
     rows = 0
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, path: str) -> None:
         super().__init__()
         self._stream: BinaryIO | None = stream
+        self._path = path
         self._hash = xxhash.xxh3_128()
         self.size = 0
 
@@ -53,8 +56,9 @@ class Writer(io.RawIOBase):
         view = memoryview(data).cast("B")
         self._hash.update(view)
         self.size += len(view)
-        for start in range(0, len(view), PIECE):
-            self._stream.write(view[start : start + PIECE])
+        with _naming(self._path):
+            for start in range(0, len(view), PIECE):
+                self._stream.write(view[start : start + PIECE])
         return len(view)
 
     def tell(self) -> int:
@@ -98,24 +102,29 @@ class Publication:
         self._waiting: list[_Unpublished] = []
 
     @contextlib.contextmanager
-    def create(self, path: str, root: str, durable: bool = True, direct: bool = False) -> Iterator[Writer]:
+    def create(
+        self, path: str, root: str, durable: bool = True, direct: bool = False, first: bool = False
+    ) -> Iterator[Writer]:
         """One file, written aside below `root`; a block that fails leaves it out. `durable` as for `storage.create`;
-        `direct` is for what is large and not read again soon (`direct.py`)."""
+        `direct` is for what is large and not read again soon (`direct.py`); `first` appears before all others."""
         if is_remote(path):
             with _create_remote(path) as writer:
                 yield writer
             return
         handle, temporary = _temporary(os.path.join(root, ASIDE), path)
         try:
-            with _opened(handle, direct) as stream, _given_up_on_error(stream) as writer:
+            with _closed(_opened(handle, direct), path) as stream, _given_up_on_error(stream, path) as writer:
                 yield writer
         except BaseException:
             remove(temporary)
             raise
-        self._waiting.append(_Unpublished(temporary, path, durable))
+        self._waiting.insert(0 if first else len(self._waiting), _Unpublished(temporary, path, durable))
 
-    def write_bytes(self, path: str, data: bytes, root: str, durable: bool = True) -> None:
-        with self.create(path, root, durable) as writer:
+    def write_bytes(self, path: str, data: bytes, root: str, durable: bool = True, first: bool = False) -> None:
+        if is_remote(path):
+            s3.put(path, data)
+            return
+        with self.create(path, root, durable, first=first) as writer:
             writer.write(data)
 
     def __enter__(self) -> Publication:
@@ -135,6 +144,29 @@ class Publication:
 
 def _opened(handle: int, direct: bool) -> BinaryIO:
     return cast(BinaryIO, DirectFile(handle)) if direct else os.fdopen(handle, "wb", buffering=PIECE)
+
+
+@contextlib.contextmanager
+def _closed(stream: BinaryIO, path: str) -> Iterator[BinaryIO]:
+    """`stream`, closed at the end: what it still holds is written then, and a full disk names the file."""
+    try:
+        yield stream
+    except BaseException:
+        with contextlib.suppress(OSError):
+            stream.close()
+        raise
+    with _naming(path):
+        stream.close()
+
+
+@contextlib.contextmanager
+def _naming(path: str) -> Iterator[None]:
+    """An error of the system says of which file, as those of opening do."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or path
+        raise
 
 
 def _flush(paths: list[str]) -> None:
@@ -174,17 +206,18 @@ def _create_remote(path: str) -> Iterator[Writer]:
     # A multipart upload is visible only once it completes; an exception inside the block aborts it.
     stream = s3.open_object(path, "wb")
     try:
-        with _given_up_on_error(stream) as writer:
+        with _given_up_on_error(stream, path) as writer:
             yield writer
     except BaseException:
-        stream.terminate()
+        with contextlib.suppress(DataError):  # what made the block fail is told
+            stream.terminate()
         raise
     stream.close()
 
 
 @contextlib.contextmanager
-def _given_up_on_error(stream: BinaryIO) -> Iterator[Writer]:
-    writer = Writer(stream)
+def _given_up_on_error(stream: BinaryIO, path: str) -> Iterator[Writer]:
+    writer = Writer(stream, path)
     try:
         yield writer
     except BaseException:
@@ -199,7 +232,7 @@ def _temporary(aside: str, path: str) -> tuple[int, str]:
         with contextlib.suppress(FileNotFoundError, FileExistsError):
             # another process may make or remove the empty folder at any moment: then try again
             os.makedirs(aside, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(prefix=os.path.basename(path) + ".", dir=aside)
+            handle, temporary = tempfile.mkstemp(prefix=os.path.basename(path)[:40] + ".", dir=aside)
             os.fchmod(handle, 0o666 & ~_UMASK)
             return handle, temporary
 
@@ -213,13 +246,30 @@ def _umask() -> int:
 _UMASK = _umask()  # asking sets it for a moment, which other threads would notice
 
 
-def clear_aside(root: str) -> None:
-    """Remove what an interrupted run left unfinished in `root`."""
-    if not is_remote(root):
-        shutil.rmtree(os.path.join(root, ASIDE), ignore_errors=True)
+def has_unfinished(root: str) -> bool:
+    """Does `root` hold a folder of unfinished files, of a run that is at work or was killed?"""
+    return not is_remote(root) and os.path.isdir(os.path.join(root, ASIDE))
+
+
+def clear_aside(root: str, older_than: float = 0.0) -> None:
+    """Remove what an interrupted run left unfinished in `root`, and did so that many seconds ago."""
+    if is_remote(root):
+        return
+    aside = os.path.join(root, ASIDE)
+    if older_than == 0.0:
+        shutil.rmtree(aside, ignore_errors=True)
+        return
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(aside):
+            if time.time() - entry.stat().st_mtime > older_than:
+                os.unlink(entry.path)
+        os.rmdir(aside)
 
 
 def write_bytes(path: str, data: bytes, root: str | None = None, durable: bool = True) -> None:
     """Publish `data` as `path`, atomically."""
+    if is_remote(path):
+        s3.put(path, data)
+        return
     with create(path, root, durable) as writer:
         writer.write(data)

@@ -1,7 +1,7 @@
 """Tombstones: ids of documents that were taken down, in `_tombstones.jsonl` of a data set or a token folder.
 
 `dolma-pipe take-down` leaves them. What reads a data set, or writes into the folder, leaves these documents out ever
-after: ingest, mix, tokenize.
+after: ingest, mix, tokenize, and training straight from documents.
 """
 
 from __future__ import annotations

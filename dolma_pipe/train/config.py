@@ -12,11 +12,17 @@ from msgspec import Meta
 
 from dolma_pipe.config import Config, bundled, convert, read_yaml
 from dolma_pipe.errors import ConfigError
+from dolma_pipe.train.data.config import DocumentsConfig
 from dolma_pipe.train.model.architecture import ModelConfig, Positive, PositiveReal, Real, RopeScaling
 from dolma_pipe.types import Plain
 
 Count = Annotated[int, Meta(ge=0)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
+Beta = Annotated[float, Meta(ge=0, lt=1)]
+
+
+WARMUP_START = 0.1
+SOURCE_LOSS_EVERY = 10
 
 
 class DataSource(Config, frozen=True):
@@ -35,7 +41,7 @@ class OptimizerConfig(Config, frozen=True):
     """
 
     learning_rate: PositiveReal
-    betas: tuple[Fraction, Fraction] = (0.9, 0.95)
+    betas: tuple[Beta, Beta] = (0.9, 0.95)
     eps: PositiveReal = 1e-8
     weight_decay: Real = 0.1
     decay_embeddings: bool = False
@@ -49,6 +55,8 @@ class OptimizerConfig(Config, frozen=True):
             raise ConfigError("optimizer.clip_warmup_steps and .clip_warmup_factor have an effect only together")
         if self.clip_warmup_steps and self.max_grad_norm is None:
             raise ConfigError("optimizer.clip_warmup_steps has no effect without optimizer.max_grad_norm")
+        if not self.weight_decay and (self.decay_embeddings or self.decay_norms):
+            raise ConfigError("optimizer.decay_embeddings and .decay_norms have no effect where weight_decay is 0")
 
 
 class ScheduleConfig(Config, frozen=True):
@@ -62,7 +70,7 @@ class ScheduleConfig(Config, frozen=True):
 
     decay: Literal["cosine", "linear", "sqrt", "constant", "inverse_sqrt"] = "cosine"
     warmup_steps: Count = 0
-    warmup_start_fraction: Fraction = 0.1
+    warmup_start_fraction: Fraction = WARMUP_START
     decay_fraction: Annotated[float, Meta(gt=0, le=1)] | None = None
     final_fraction: Fraction | None = None
 
@@ -70,6 +78,8 @@ class ScheduleConfig(Config, frozen=True):
         for name in ("decay_fraction", "final_fraction"):
             if self.decay in ("constant", "inverse_sqrt") and getattr(self, name) is not None:
                 raise ConfigError(f"schedule.{name} has no effect on a schedule that is {self.decay}; leave it out")
+        if not self.warmup_steps and self.warmup_start_fraction != WARMUP_START:
+            raise ConfigError("schedule.warmup_start_fraction has no effect without warmup_steps")
 
 
 class SkipConfig(Config, frozen=True):
@@ -164,6 +174,8 @@ class RunConfig(Config, frozen=True):
         self.optimizer.check()
         self.schedule.check()
         self.checkpoint.check()
+        if len(set(self.log)) < len(self.log):
+            raise ConfigError(f"log: {', '.join(self.log)}: a name stands there twice")
         if self.micro_batch_size is not None and self.micro_batch_size > self.global_batch_size:
             raise ConfigError(f"micro_batch_size {self.micro_batch_size} exceeds the global {self.global_batch_size}")
 
@@ -185,16 +197,6 @@ class PhaseConfig(Config, frozen=True):
     micro_batch_size: Positive | None = None
     rope_scaling: RopeScaling | None = None
     rope_theta: PositiveReal | None = None
-
-
-class DocumentsConfig(Config, frozen=True):
-    """Data sets to train on without token folders: documents are measured by `taggers`, judged by the rules of `keep`
-    (bundled recipes, recipe files, rules by name) and encoded while the run reads them."""
-
-    datasets: Annotated[list[str], Meta(min_length=1)]
-    tokenizer: str
-    taggers: list[str | dict[str, Plain]] = []
-    keep: list[str | dict[str, str]] = []
 
 
 class TrainConfig(RunConfig, frozen=True):
@@ -220,7 +222,7 @@ class TrainConfig(RunConfig, frozen=True):
     rope_scaling: RopeScaling | None = None
     rope_theta: PositiveReal | None = None
     within_documents: bool = False
-    source_loss_every: Count = 10
+    source_loss_every: Count = SOURCE_LOSS_EVERY
 
     def stretches(self) -> list[PhaseConfig]:
         """The phases with what they take from the run filled in (its schedule apart); a run without any is one."""
@@ -238,6 +240,7 @@ class TrainConfig(RunConfig, frozen=True):
         super().check()
         if self.phases and (self.steps is not None or self.tokens is not None):
             raise ConfigError("steps and tokens: with phases, each phase says how long it is; leave them out")
+        self._check_phases()
         for number, phase in enumerate(self.stretches()):
             where = f"phases.{number}: " if self.phases else ""
             _check_stretch(phase, where)
@@ -245,8 +248,28 @@ class TrainConfig(RunConfig, frozen=True):
                 _check_data(phase, where)
             elif phase.data or (phase.steps is None and phase.tokens is None):
                 raise ConfigError(f"{where}documents are one stream without an end: no data, but steps or tokens")
-        if self.documents is not None and self.chunk_length is not None:
+        if self.documents is not None:
+            self._check_documents(self.documents)
+
+    def _check_documents(self, documents: DocumentsConfig) -> None:
+        documents.check()
+        if self.chunk_length is not None:
             raise ConfigError("chunk_length has no effect on documents, which are not cut into chunks")
+        if self.source_loss_every not in (0, SOURCE_LOSS_EVERY):
+            raise ConfigError("source_loss_every has no effect on documents: losses by source need token folders")
+
+    def _check_phases(self) -> None:
+        """What is wrong with them together: names, a schedule of the run that none follows, batches."""
+        names = [phase.name for phase in self.phases if phase.name is not None]
+        if len(set(names)) < len(names):
+            raise ConfigError(f"phases: two are called the same ({', '.join(names)}); rename one")
+        all_own = self.phases and all(phase.schedule is not None for phase in self.phases)
+        if all_own and self.schedule != ScheduleConfig():
+            raise ConfigError("schedule has no effect: every phase has its own; leave it out")
+        for number, phase in enumerate(self.phases):
+            micro, batch = phase.micro_batch_size, phase.global_batch_size or self.global_batch_size
+            if micro is not None and micro > batch:
+                raise ConfigError(f"phases.{number}: micro_batch_size {micro} exceeds the global {batch}")
 
 
 def _check_stretch(phase: PhaseConfig, where: str) -> None:

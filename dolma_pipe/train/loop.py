@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from time import perf_counter
 from typing import Any, TypeVar
@@ -78,7 +79,13 @@ def run(config: C, plan: MakePlan[C], listen: Listener = lambda event: None, for
     """As `train`, for whatever is planned: its examples, and the loss of some of them."""
     config.check()
     require_writers(config.log)
-    with join_world(config.device, config.rank_timeout_seconds) as world, stop_signals() as stop:
+    with ExitStack() as stack:
+        world = stack.enter_context(join_world(config.device, config.rank_timeout_seconds))
+        stop = stack.enter_context(stop_signals())
+        claims = storage.Claims()
+        stack.callback(claims.release)
+        if world.first:
+            claims.add(storage.join(storage.local_path(config.to), "_running"), config.to)
         if force and world.first:
             checkpoint.remove_all(config.to)
             storage.remove(metrics_path(config.to))

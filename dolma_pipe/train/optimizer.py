@@ -55,10 +55,11 @@ def learning_rate(config: ScheduleConfig, peak: float, step: int, steps: int) ->
     if config.decay == "inverse_sqrt":
         return peak * math.sqrt(max(config.warmup_steps, 1) / max(step, 1))
     final = (0.1 if config.final_fraction is None else config.final_fraction) * peak
-    decay_steps = steps - config.warmup_steps
+    decay = steps - config.warmup_steps
     if config.decay_fraction is not None:
-        decay_steps = round(config.decay_fraction * steps)
-    gone = min(1.0, max(0.0, (step - steps + decay_steps) / decay_steps)) if decay_steps else 1.0
+        decay = round(config.decay_fraction * steps)
+    decay = max(decay, 1)
+    gone = min(1.0, max(0.0, (step - steps + decay) / decay))
     return final + (peak - final) * _left(config.decay, gone)
 
 

@@ -144,7 +144,10 @@ def phases_of(
 def _check_warmup(phase: Phase) -> None:
     warmup, steps = phase.schedule.warmup_steps, phase.schedule_steps
     if steps and warmup >= steps:
-        raise ConfigError(f"schedule.warmup_steps is {warmup}, but it runs over {steps} steps")
+        raise ConfigError(
+            f"schedule.warmup_steps is {warmup}, but it runs over {steps} steps; give it fewer, as with "
+            f"--set schedule.warmup_steps={steps // 10}"
+        )
     if phase.schedule.decay_fraction is not None and steps:
         decay = round(phase.schedule.decay_fraction * steps)
         if decay > steps - warmup:

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from dolma_pipe.errors import ConfigError
-from dolma_pipe.train.checkpoints.start import architecture_of
+from dolma_pipe.train.checkpoints.start import architecture_of, check_tokenizer
 from dolma_pipe.train.config import PhaseConfig, RunConfig, TrainConfig
 from dolma_pipe.train.data.loader import Loader
+from dolma_pipe.train.data.text_mixture import TextMixture
 from dolma_pipe.train.data.text_stream import TextSource, TextStream
 from dolma_pipe.train.language_modelling import LanguageModelling
 from dolma_pipe.train.model.architecture import ModelConfig
@@ -77,11 +78,10 @@ def make_plan(config: TrainConfig, done: Progress | None = None, source: TextSou
     if config.documents is not None:
         return _text_plan(config, stretches, done, source)
     longest = config.chunk_length or max(stretch.sequence_length or 0 for stretch in stretches)
-    loader = Loader(
-        stretches[0].data or [], longest, config.seed, config.within_documents, config.source_loss_every > 0
-    )
+    first, by_source = stretches[0], config.source_loss_every > 0
+    loader = Loader(first.data or [], longest, config.seed, config.within_documents, by_source, first.sequence_length)
     found = _pretraining_bounds(stretches, loader, done)
-    _check_packing(loader, {stretch.sequence_length or longest for stretch in stretches})
+    check_tokenizer(config.start, loader.tokenizer_hash)
     model = architecture_of(config).with_vocabulary(loader.vocab_size)
     return Plan(
         phases=phases_of(config, stretches, found, model),
@@ -100,10 +100,13 @@ def _text_plan(
     found: list[Bounds] = []
     for number, stretch in enumerate(stretches):
         found.append(bounds(stretch, number, found[-1].end if found else START, done, longest, None))
+    check_tokenizer(config.start, source.identity()["tokenizer"])
     model = architecture_of(config).with_vocabulary(source.vocab_size)
+    shares = {} if config.documents is None else config.documents.shares
+    how = (longest, config.seed, config.within_documents)
     return Plan(
         phases=phases_of(config, stretches, found, model),
-        examples=TextStream(source, longest, config.seed, config.within_documents),
+        examples=TextMixture(source, shares, *how) if shares else TextStream(source, *how),
         objective=lambda world: LanguageModelling(config, None, world),
         passes={},
     )
@@ -117,23 +120,11 @@ def _pretraining_bounds(stretches: list[PhaseConfig], loader: Loader, done: Prog
         before = found[-1].end if found else START
         begin = done.begun[number] if done is not None and number < len(done.begun) else before
         first = -(-begin.tokens // longest)
-        mixture = loader.add(stretch.data or [], first) if number else loader.mixtures[0]
+        mixture = loader.add(stretch.data or [], first, stretch.sequence_length) if number else loader.mixtures[0]
         total = mixture.order.total
         extent = None if total is None else (first + total) * longest
         found.append(bounds(stretch, number, before, done, longest, extent))
     return found
-
-
-def _check_packing(loader: Loader, lengths: set[int]) -> None:
-    """Sequences into which documents were fitted are read as they are, or not at all."""
-    for chunks in loader.folders:
-        packing = chunks.tokens.manifest.packing
-        if packing is not None and packing.method == "best-fit" and lengths != set(packing.sequence_lengths):
-            packed, asked = (" and ".join(map(str, sorted(one))) for one in (packing.sequence_lengths, lengths))
-            raise ConfigError(
-                f"{chunks.folder}: documents were fitted into sequences of {packed}, which cannot be cut into, or "
-                f"joined to, a sequence_length of {asked}; train at {packed}, or tokenize without best-fit packing"
-            )
 
 
 def one_phase(config: RunConfig, model: ModelConfig, rows: int | None, done: Progress | None = None) -> list[Phase]:

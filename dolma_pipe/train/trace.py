@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dolma_pipe.config import convert
 from dolma_pipe.errors import ConfigError
 from dolma_pipe.train.checkpoints import checkpoint
-from dolma_pipe.train.config import DocumentsConfig, TrainConfig
+from dolma_pipe.train.config import TrainConfig
+from dolma_pipe.train.data.config import DocumentsConfig
 from dolma_pipe.train.data.documents import Traced
 from dolma_pipe.train.data.loader import Loader, check_same_data
 from dolma_pipe.train.data.text_stream import TextSource

@@ -208,7 +208,7 @@ def run_minhash(batch: Batch) -> None:
         bench = stars.make_bench(buckets, 2)
         pairs, twins = np.empty(4, np.uint64), np.empty(2, np.uint64)
         while bench.state[0] < len(keys):
-            found, _ = stars.bucket_pairs(buckets, bench, 0, 1 << 62, pairs, twins)
+            found, _ = stars.bucket_pairs(buckets, bench, 0, np.uint64(1 << 62), pairs, twins)
             some = np.unique(pairs[:found])
             stars.settle(some, np.ones(len(some)), np.zeros(len(batch), np.uint8), 0, len(batch))
     count = len(batch)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -30,29 +32,56 @@ def expected(text: str, separator: str, min_chars: int) -> list[tuple[int, int, 
     return found
 
 
-@settings(deadline=None)  # the first call compiles
-@given(texts, st.sampled_from(["\n", "\n\n", "é", "漢", "ab"]), st.integers(0, 4), st.data())
-@example(["a\n\n\nb", "\n\n\n", ""], "\n\n", 0, None)
-def test_paragraphs_are_what_split_gives(
-    batch_of: list[str], separator: str, min_chars: int, data: st.DataObject
-) -> None:
+def check(batch_of: list[str], separator: str, min_chars: int, competes: list[bool]) -> None:
+    """What the kernel finds is what the definition gives."""
     batch = make_batch(batch_of)
-    some = data.draw(st.lists(st.booleans(), min_size=len(batch_of), max_size=len(batch_of))) if data else None
-    competes = np.array(some if some else [True] * len(batch_of))
     starts, ends, spans, counts, chars = split_paragraphs(
-        batch.data, batch.offsets, competes, bytes_of(separator), min_chars
+        batch.data, batch.offsets, np.array(competes), bytes_of(separator), min_chars
     )
     found = [
         (int(a), int(b), batch.data[start:end].tobytes().decode())
         for (a, b), start, end in zip(spans, starts, ends, strict=True)
     ]
-    wanted = [
-        expected(text, separator, min_chars) if one else []
-        for text, one in zip(batch_of, competes.tolist(), strict=True)
-    ]
+    wanted = [expected(text, separator, min_chars) if one else [] for text, one in zip(batch_of, competes, strict=True)]
     assert found == [paragraph for document in wanted for paragraph in document]
     assert counts.tolist() == [len(document) for document in wanted]
     assert chars.tolist() == [len(text) for text in batch_of]
+
+
+@settings(deadline=None)  # the first call compiles
+@given(texts, st.sampled_from(["\n", "\n\n", "é", "漢", "ab"]), st.integers(0, 4), st.data())
+@example(["a\n\n\nb", "\n\n\n", ""], "\n\n", 0, None)
+def test_paragraphs_are_what_split_gives(batch_of: list[str], separator: str, min_chars: int, data: Any) -> None:
+    competes = data.draw(st.lists(st.booleans(), min_size=len(batch_of), max_size=len(batch_of))) if data else None
+    check(batch_of, separator, min_chars, competes or [True] * len(batch_of))
+
+
+separators = ["\n", "\n\n", "\r\n\r\n", "---", "aa", "aba", "é", "漢", "🦆🦆", "\u2028", " ", "\u00a0\u00a0", "=" * 70]
+blanks = [" ", "\t", "\x1c", "\x85", "\u00a0", "\u2003", "\u3000", "\u2029"]
+
+
+@st.composite
+def straddling(draw: st.DrawFn) -> tuple[str, list[str]]:
+    """A separator, and texts in which it, parts of it, white space and wide characters lie across multiples of 64."""
+    separator = draw(st.sampled_from(separators))
+    filler = st.tuples(st.sampled_from(["x", "é", "漢", "🦆", *blanks]), st.integers(0, 66)).map(
+        lambda run: run[0] * run[1]
+    )
+    part = st.integers(1, len(separator)).map(lambda length: separator[:length])
+    piece = st.one_of(filler, part, st.just(separator), st.sampled_from(blanks))
+    return separator, draw(st.lists(st.lists(piece, max_size=8).map("".join), min_size=1, max_size=4))
+
+
+@settings(deadline=None, max_examples=200)
+@given(straddling(), st.integers(0, 70), st.data())
+@example(("---", ["x---   ---y"]), 1, None)  # a separator that can be seen is no part of what it ends
+@example(("---", ["x" * 62 + "---" + " " * 64 + "---y"]), 1, None)
+@example(("=" * 70, ["é" * 31 + "=" * 70 + "\u3000" * 30 + "=" * 70]), 1, None)
+@example(("aa", ["x" * 63 + "aaaaa" + "x" * 61 + "aa"]), 0, None)
+def test_nothing_changes_where_masks_end(found: tuple[str, list[str]], min_chars: int, data: Any) -> None:
+    separator, batch_of = found
+    competes = data.draw(st.lists(st.booleans(), min_size=len(batch_of), max_size=len(batch_of))) if data else None
+    check(batch_of, separator, min_chars, competes or [True] * len(batch_of))
 
 
 def test_a_paragraph_at_the_end_of_the_text_has_no_separator_in_its_span() -> None:

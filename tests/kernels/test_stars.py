@@ -32,7 +32,7 @@ def all_pairs(buckets: Buckets, most: int, old: int, twin_keys: int, room: int) 
     found: tuple[list[int], list[int]] = ([], [])
     while bench.state[0] < len(buckets.keys):
         for kind, array, count in zip(
-            found, (pairs, twins), bucket_pairs(buckets, bench, old, twin_keys, pairs, twins), strict=True
+            found, (pairs, twins), bucket_pairs(buckets, bench, old, np.uint64(twin_keys), pairs, twins), strict=True
         ):
             kind += array[:count].tolist()
     return *found, int(bench.state[3])

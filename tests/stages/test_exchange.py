@@ -181,6 +181,13 @@ def test_files_of_another_tokenizer_are_refused(tmp_path: Path, tokenizer: str, 
         import_tokens(tmp_path / "olmo", tmp_path / "tokens", "olmo", tokenizer, eos=EOS)
 
 
+def test_a_header_of_numpys_is_not_read_as_tokens(tmp_path: Path, tokenizer: str) -> None:
+    (tmp_path / "olmo").mkdir()
+    np.save(tmp_path / "olmo" / "part.npy", np.array([5, 6, 0, 7, 0], "<u2"))
+    with pytest.raises(DataError, match=r"part\.npy: a NumPy file with a header"):
+        import_tokens(tmp_path / "olmo", tmp_path / "tokens", "olmo", tokenizer)
+
+
 def test_an_index_of_another_kind_is_refused(tmp_path: Path, tokenizer: str) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.bin").write_bytes(b"\x05\0\0\0")

@@ -101,3 +101,18 @@ def test_tokens_that_the_tokenizer_lacks_are_refused(tmp_path: Path, make_datase
         tokenize(make_dataset({"a.jsonl": ["x"]}), tmp_path / "tokens", tokenizer, fim={"rate": 0.5, "prefix": "<PRE>"})
     with pytest.raises(ConfigError, match="no effect"):
         tokenize(make_dataset({"a.jsonl": ["x"]}), tmp_path / "tokens", tokenizer, fim={"rate": 0.0})
+
+
+@pytest.mark.parametrize(
+    ("fim", "message"),
+    [
+        ({"suffix": EOS}, "ends or begins documents"),
+        ({"suffix": SENTINELS[0]}, "three tokens"),
+        ({"sources": ["s1", "s9"]}, r"no document is of 's9' \(sources: s0, s1"),
+    ],
+)
+def test_what_would_spoil_documents_or_have_no_effect_is_refused(
+    tmp_path: Path, make_dataset: Make, tokenizer: str, fim: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        tokenize(make_dataset({"a.jsonl": documents(20)}), tmp_path / "tokens", tokenizer, fim={"rate": 1.0, **fim})

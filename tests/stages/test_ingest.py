@@ -261,7 +261,7 @@ def test_an_output_folder_that_may_not_be_written_is_named(folder: Path, tmp_pat
         ingest(folder, to=tmp_path / "file" / "out")
 
 
-@pytest.mark.parametrize("name", ["code", "records"])
+@pytest.mark.parametrize("name", ["code", "records", "web"])
 def test_the_bundled_configurations_can_be_read(name: str) -> None:
     assert load(bundled(f"ingest/{name}.yaml"), IngestConfig).to
 

@@ -21,6 +21,7 @@ from dolma_pipe.config import convert
 from dolma_pipe.errors import DataError
 from dolma_pipe.stages.mix import MixConfig
 from dolma_pipe.stages.mix.explanation import inquiry
+from dolma_pipe.stages.mix.explanation.absences import absences
 from dolma_pipe.stages.mix.explanation.explanation import explain
 from dolma_pipe.stages.mix.explanation.rejections import samples
 from dolma_pipe.stages.mix.explanation.stories import Story
@@ -87,6 +88,18 @@ def test_a_copy_says_which_one_stays(sources: list[dict[str, Any]], tmp_path: Pa
     assert (cluster.cluster, cluster.size) == ("k", 2)
     copies = [(copy.source, copy.row, copy.passes, copy.stays) for copy in cluster.copies]
     assert copies == [("books", 0, True, False), ("web", 0, True, True)]
+
+
+@pytest.mark.parametrize("more", [{}, {"keep_rejected": True}, {"limit": 2}])
+def test_the_list_of_what_is_absent_says_what_the_stories_say(
+    sources: list[dict[str, Any]], tmp_path: Path, more: dict[str, Any]
+) -> None:
+    run_mix(tmp_path / "out", *sources, **more)
+    found = inquiry.made(str(tmp_path / "out"), {})
+    listed = [(one.source, one.id, one.reasons) for one in absences(found, str(tmp_path / "out"))]
+    told = [story for id in "abc"[: more.get("limit")] for story in explain(found, id, str(tmp_path / "out"))]
+    wanted = [(story.source, story.id, story.reasons) for story in told if story.fate == "dropped"]
+    assert sorted(listed) == sorted(wanted)
 
 
 def test_what_an_edit_emptied_says_so(sources: list[dict[str, Any]], tmp_path: Path) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from dolma_pipe.batch import make_batch
 from dolma_pipe.cli import app
-from dolma_pipe.contamination import IndexConfig, build, open_index
+from dolma_pipe.contamination import FORMAT, IndexConfig, build, open_index, read_items
 from dolma_pipe.errors import ConfigError, DataError
 from dolma_pipe.tagger import Tagger, load
 
@@ -136,7 +138,41 @@ def test_a_saved_index_finds_what_the_built_one_finds(index: str, tests: str) ->
     assert all((built.arrays[name] == stored.arrays[name]).all() for name in built.arrays)
 
 
-@pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04 cut"])
+def stored(**about: Any) -> bytes:
+    stream = io.BytesIO()
+    np.savez_compressed(stream, about=np.frombuffer(json.dumps(about).encode(), np.uint8))
+    return stream.getvalue()
+
+
+def test_an_index_of_another_version_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(stored(format="dolma_pipe contamination index 0"))
+    with pytest.raises(DataError, match="holds a 'dolma_pipe contamination index 0', this version reads"):
+        open_index(str(tmp_path / "x"))
+
+
+@pytest.mark.parametrize(
+    ("row", "answer"),
+    [
+        ({"choices": ["north", "south"], "label": 1}, "south"),
+        ({"choices": ["north", "south"], "label": "B"}, "south"),
+        ({"choices": ["A", "B"], "label": "B"}, "B"),
+        ({"choices": ["north", "south"], "label": "I"}, "I"),  # an answer, not the ninth choice
+        ({"choices": {"text": ["north", "south"], "label": ["1", "2"]}, "label": "2"}, "south"),
+        ({"choices": {"text": ["north", "south"], "label": ["A", "B"]}, "label": "B"}, "south"),
+        ({"choices": {"text": ["north", "south"]}, "label": 0}, "north"),
+        ({"choices": [], "label": None}, ""),
+        ({"label": "forty-two"}, "forty-two"),
+    ],
+)
+def test_an_answer_is_named_in_many_ways(tmp_path: Path, row: Any, answer: str) -> None:
+    (tmp_path / "t.jsonl").write_text(json.dumps({"question": "", **row}) + "\n")
+    [item] = read_items(IndexConfig(tests=[str(tmp_path / "t.jsonl")], to="unused"))
+    assert item.answer == answer
+
+
+@pytest.mark.parametrize(
+    "content", [stored(), stored(format=FORMAT, words=5, tasks=[], ids=[]), b"", b"not a zip", b"PK\x03\x04 cut"]
+)
 def test_another_file_is_refused_as_index(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x").write_bytes(content)
     with pytest.raises(DataError, match="not a contamination index"):

@@ -12,6 +12,7 @@ from torch.distributed.checkpoint.metadata import BytesStorageMetadata, Metadata
 
 from dolma_pipe.errors import DataError
 from dolma_pipe.train.checkpoints import checkpoint
+from dolma_pipe.train.checkpoints.tensor_files import load_tensors
 from dolma_pipe.train.config import TrainConfig
 from dolma_pipe.train.loop import train
 
@@ -60,6 +61,17 @@ def test_a_file_that_lost_its_end_is_named(make_config: MakeConfig) -> None:
         train(make_config(steps=14))
 
 
+def test_a_file_with_a_flipped_bit_is_named_and_not_trained_on(make_config: MakeConfig) -> None:
+    config = make_config()
+    train(config)
+    damaged = next(Path(checkpoint.find(config.to)).glob("*.distcp"))
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged.write_bytes(bytes(content))
+    with pytest.raises(DataError, match=r"step-00000012/__0_0.distcp is not what was saved.*remove the folder"):
+        train(make_config(steps=14))
+
+
 def test_a_description_that_would_run_code_is_refused(make_config: MakeConfig, tmp_path: Path) -> None:
     class Attack:
         def __reduce__(self) -> tuple[object, ...]:
@@ -81,7 +93,7 @@ def _load_with_metadata(config: TrainConfig, metadata: bytes) -> None:
     folder = checkpoint.find(config.to)
     model, _ = checkpoint.open_model(folder, CPU)
     Path(folder, ".metadata").write_bytes(metadata)
-    checkpoint.load(folder, checkpoint.training_state(model), checkpoint.World(0, 1, CPU))
+    load_tensors(folder, checkpoint.training_state(model), alone=True)
 
 
 def test_a_checkpoint_may_be_moved(make_config: MakeConfig, tmp_path: Path) -> None:

@@ -120,9 +120,13 @@ def test_windows_score_every_token_exactly_once(window: int, overlap: int) -> No
 
 def test_a_context_that_is_too_long_loses_its_beginning() -> None:
     context, continuation = np.arange(10), np.arange(10, 13)
-    assert continue_with(0, context, continuation, 5).inputs.tolist() == [7, 8, 9, 10, 11]
-    assert continue_with(0, context, continuation, 5).labels.tolist() == [IGNORED, IGNORED, 10, 11, 12]
-    assert continue_with(0, context, continuation, 2).labels.tolist() == [11, 12]
+    [whole] = continue_with(0, context, continuation, 5)
+    assert whole.inputs.tolist() == [7, 8, 9, 10, 11]
+    assert whole.labels.tolist() == [IGNORED, IGNORED, 10, 11, 12]
+    parts = list(continue_with(0, context, continuation, 2))
+    assert [part.inputs.tolist() for part in parts] == [[9, 10], [10, 11]]
+    assert [part.labels.tolist() for part in parts] == [[10, 11], [IGNORED, 12]]
+    assert list(continue_with(0, context, continuation[:0], 2)) == []
 
 
 def test_a_text_without_tokens_scores_nothing(tmp_path: Path, model: Transformer) -> None:

@@ -65,6 +65,11 @@ def test_draws_depend_on_the_seed_and_stay_among_the_top() -> None:
     assert all(row[0] in best for row in drawn)
 
 
+def test_a_row_that_fills_up_the_embedding_is_never_written() -> None:
+    model = build(msgspec.structs.replace(KINDS["llama"], vocab_size=64, padded_vocab_size=512))
+    assert max(generate(model, PROMPT, GenerateConfig(max_tokens=40, temperature=9.0), None)) < 64
+
+
 def test_a_setting_without_effect_and_an_empty_prompt_are_refused() -> None:
     model = build(KINDS["llama"])
     with pytest.raises(ConfigError, match="top_k has no effect"):

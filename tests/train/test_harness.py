@@ -7,15 +7,17 @@ from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from toy_text import text_tokens, toy_tokenizer
 
-from dolma_pipe.errors import ConfigError, DependencyError
+from dolma_pipe.errors import DependencyError
 from dolma_pipe.train.checkpoints import checkpoint
 from dolma_pipe.train.config import DataSource, OptimizerConfig, TrainConfig
 from dolma_pipe.train.evaluation import harness
 from dolma_pipe.train.evaluation.harness import NativeModel
+from dolma_pipe.train.evaluation.scoring import cut, score
 from dolma_pipe.train.loop import train
 from dolma_pipe.train.model.architecture import ModelConfig
 from dolma_pipe.train.model.generate import GenerateConfig
@@ -58,7 +60,7 @@ def test_a_continuation_has_the_probability_of_its_tokens(run: str, native: Nati
     answers = native.log_likelihoods(pairs)
     assert answers[0][0] == pytest.approx(sum(expected), abs=1e-12)
     assert answers[2] == answers[0]
-    likeliest = chances(run, before).argmax(dim=-1)[-1].item()
+    likeliest = int(chances(run, before).argmax(dim=-1)[-1])
     best = toy_tokenizer().decode([likeliest])
     assert native.log_likelihoods([("the cat", best)])[0][1]
 
@@ -75,8 +77,43 @@ def test_writing_ends_before_the_first_stop(native: NativeModel) -> None:
     assert " " in whole.strip()
     stop = whole.strip().split(" ")[1]
     assert native.write("the cat", [stop, ""], GenerateConfig(max_tokens=12)) == whole[: whole.index(stop)]
-    with pytest.raises(ConfigError, match="leaves no context"):
-        native.write("the cat", [], GenerateConfig(max_tokens=32))
+
+
+def test_a_context_keeps_half_of_the_window(native: NativeModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def note(model: Any, prompt: list[int], config: GenerateConfig, eos: int) -> list[int]:
+        asked.append((len(prompt), config.max_tokens))
+        return []
+
+    monkeypatch.setattr(harness, "generate", note)
+    long = "the cat in the hat " * 30
+    for context, tokens in (("the cat", 4), ("the cat", 256), (long, 8), (long, 256)):
+        native.write(context, [], GenerateConfig(max_tokens=tokens))
+    short = len(toy_tokenizer().encode("the cat").ids)
+    assert asked == [(short, 4), (short, 32 - short), (24, 8), (16, 16)]
+
+
+def test_a_continuation_longer_than_the_window_is_scored_whole(native: NativeModel) -> None:
+    text = " in the hat" * 20
+    [(log, greedy)] = native.log_likelihoods([("the cat", text)])
+    ids = toy_tokenizer().encode("the cat" + text).ids
+    begin = len(toy_tokenizer().encode("the cat").ids) - 1
+    assert len(ids) - begin > 2 * native.window
+    parts = list(cut(0, np.array(ids[begin:]), native.window, 0))
+    assert log == pytest.approx(-sum(loss.nats for _, loss in score(native.model, parts, 64)), abs=1e-9)
+    assert not greedy
+
+
+def test_an_empty_continuation_is_certain(native: NativeModel) -> None:
+    assert native.log_likelihoods([("", ""), ("the cat", "")]) == [(0.0, True)] * 2
+    assert native.log_likelihoods([("", "")]) == [(0.0, True)]
+
+
+def test_an_answer_does_not_depend_on_its_batch(run: str, native: NativeModel) -> None:
+    pairs = [("the", " cat in the hat"), ("on the other", " air"), ("", "the cat"), ("the hat" * 20, " cat")]
+    alone = [NativeModel(run, batch_tokens=1, device="cpu").log_likelihoods([pair])[0][0] for pair in pairs]
+    assert [log for log, _ in native.log_likelihoods(pairs)] == pytest.approx(alone, abs=1e-12)
 
 
 def test_the_harness_finds_the_model_by_its_name(run: str, monkeypatch: pytest.MonkeyPatch) -> None:

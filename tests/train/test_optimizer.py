@@ -82,3 +82,8 @@ def test_clipping_is_looser_during_its_warm_up() -> None:
 def test_half_a_clipping_warm_up_is_refused() -> None:
     with pytest.raises(ConfigError, match="only together"):
         OptimizerConfig(learning_rate=1e-3, clip_warmup_steps=3).check()
+
+
+def test_a_decay_of_less_than_a_step_is_the_last_step() -> None:
+    schedule = ScheduleConfig(decay="linear", warmup_steps=2, decay_fraction=0.01)
+    assert [learning_rate(schedule, 1.0, step, 10) for step in (2, 3, 9, 10)] == [1.0, 1.0, 1.0, 0.1]

@@ -93,6 +93,19 @@ def test_a_save_that_breaks_off_leaves_the_checkpoint_before(
     assert [line.loss for line in read_metrics(config.to)] == [line.loss for line in read_metrics(whole.to)]
 
 
+@pytest.mark.parametrize("background", [True, False])
+def test_a_full_disk_is_told_in_a_line(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, background: bool
+) -> None:
+    def fail(stream: object, data: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("dolma_pipe.storage.direct.DirectFile.write", fail)
+    with pytest.raises(TaskError, match=r"could not be saved: .*No space left on device; none stands") as error:
+        train(make_config(steps=5, checkpoint__background=background))
+    assert "\n" not in str(error.value)
+
+
 DYING = """
 import os, signal, sys
 import msgspec

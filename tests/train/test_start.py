@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from tiny_tokenizers import write_tokenizer
+from token_folders import random_tokens
 from typer.testing import CliRunner
 
 from dolma_pipe.cli import app
@@ -52,6 +53,12 @@ def test_a_run_starts_from_the_weights_of_another(
 def test_a_model_that_is_not_that_of_the_start_is_refused(trained: str, make_config: MakeConfig) -> None:
     with pytest.raises(ConfigError, match=r"model \(n_layers\) is not that of .*first"):
         train(make_config("second", start=trained, model__n_layers=3))
+
+
+def test_weights_of_another_tokenizer_are_refused(trained: str, make_config: MakeConfig, tmp_path: Path) -> None:
+    other = random_tokens(tmp_path / "other", tokenizer="another")
+    with pytest.raises(ConfigError, match=r"first.* was trained with another tokenizer than the data's"):
+        train(make_config("second", start=trained, model=None, data=[{"tokens": other}], precision="fp32"))
 
 
 def test_a_run_without_model_or_start_is_refused(make_config: MakeConfig) -> None:

@@ -19,6 +19,7 @@ from dolma_pipe.cli import app
 from dolma_pipe.config import convert
 from dolma_pipe.errors import ConfigError, DataError
 from dolma_pipe.kept_text import KeptText
+from dolma_pipe.takedown import tombstones
 from dolma_pipe.train.checkpoints import checkpoint
 from dolma_pipe.train.checkpoints.verify import verify_run
 from dolma_pipe.train.config import TrainConfig
@@ -143,6 +144,20 @@ def test_a_row_leads_back_to_its_documents_and_they_can_be_excluded(dataset: str
     assert ((after.labels == IGNORED) == (before.labels != after.labels)).all()
 
 
+def test_what_was_taken_down_is_padding_from_then_on(dataset: str, tokenizer: str) -> None:
+    first = stream(dataset, tokenizer)
+    before, [one, *_] = first.batch(3, 2), first.documents(3, 2, 16)
+    tombstones.add(dataset, [one.id])
+    second = stream(dataset, tokenizer)
+    after = second.batch(3, 2)
+    assert second.identity() == first.identity()
+    assert one.id not in {traced.id for traced in second.documents(0, 40, 16)}
+    assert (after.labels[0, : one.end - one.start] == IGNORED).all()
+    kept = after.labels != IGNORED
+    assert kept.any()
+    assert (after.labels[kept] == before.labels[kept]).all()
+
+
 def settings(run: Path, dataset: str, tokenizer: str, **changes: Any) -> dict[str, Any]:
     return {
         "to": str(run), "model": {"d_model": 16, "n_layers": 1, "n_heads": 2, "ffn_hidden": 24},
@@ -210,6 +225,8 @@ def test_verify_reads_the_documents_again(dataset: str, tokenizer: str, tmp_path
         ({"steps": None}, "one stream without an end"),
         ({"data": [{"tokens": "x"}]}, "no data, but steps or tokens"),
         ({"chunk_length": 16}, "chunk_length has no effect on documents"),
+        ({"source_loss_every": 5}, "source_loss_every has no effect on documents"),
+        ({"documents": {"datasets": ["a", {"dataset": "b", "share": 1}], "tokenizer": "t"}}, "each needs a share"),
     ],
 )
 def test_what_documents_cannot_be_is_refused(

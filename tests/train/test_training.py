@@ -176,6 +176,10 @@ def test_epochs_end_the_run_with_every_token_seen(make_config: MakeConfig, token
         ({"tokens": 1000}, "both say how long"),
         ({"micro_batch_size": 9}, "exceeds"),
         ({"schedule__warmup_steps": 12}, "warmup_steps is 12"),
+        ({"schedule": {"warmup_start_fraction": 0.5}}, "warmup_start_fraction has no effect"),
+        ({"optimizer__weight_decay": 0.0, "optimizer__decay_norms": True}, "no effect where weight_decay is 0"),
+        ({"log": ["tensorboard", "tensorboard"]}, "stands there twice"),
+        ({"optimizer__betas": [1.0, 0.9]}, r"optimizer\.betas"),
         ({"data": [{"tokens": "a", "share": 1, "epochs": 1}]}, "either a share or a number of epochs"),
         ({"data": [{"tokens": "a"}, {"tokens": "b"}]}, "each needs a share"),
         ({"data": [{"tokens": "a", "share": 1}, {"tokens": "a", "share": 2}]}, "listed twice"),
@@ -217,3 +221,19 @@ def test_a_signal_between_micro_batches_ends_the_step_without_an_update(
     run(config)
     run(whole)
     assert losses(config) == losses(whole)
+
+
+def test_a_second_run_into_the_same_folder_is_refused(make_config: MakeConfig) -> None:
+    config = make_config()
+    refused: list[str] = []
+
+    def begin_another(event: Event) -> None:
+        if isinstance(event, StepMetrics) and event.step == 2:
+            with pytest.raises(ConfigError, match=r"run: process \d+ on .* writes there") as error:
+                train(config)
+            refused.append(str(error.value))
+
+    run(config, begin_another)
+    assert len(refused) == 1
+    assert len(losses(config)) == 12
+    assert run(config).trained_steps == 0

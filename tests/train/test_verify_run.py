@@ -88,6 +88,17 @@ def test_other_code_is_a_note_and_no_problem(chain: TrainConfig, monkeypatch: py
     assert f"trained by version {lineage.code()['version']}" in result.notes[0]
 
 
+def test_the_code_of_a_run_is_all_of_the_training_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = lineage.code.__wrapped__()
+    plain = Path.read_text
+
+    def changed(path: Path, encoding: str) -> str:
+        return plain(path, encoding=encoding) + "#" * (path.name == "loader.py")
+
+    monkeypatch.setattr(Path, "read_text", changed)
+    assert lineage.code.__wrapped__()["train"] != before["train"]
+
+
 def test_one_checkpoint_can_be_verified_alone(chain: TrainConfig) -> None:
     shown = CliRunner().invoke(app, ["verify", checkpoint.find(chain.to), "--json"], catch_exceptions=False).stdout
     assert json.loads(shown)["checkpoints"] == 1

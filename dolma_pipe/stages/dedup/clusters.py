@@ -1,9 +1,9 @@
 """One partition of the keys resolved: which are equal, whose copy is first, how many there are.
 
-The result lists, page by page, every key of the page that occurs more than
-once anywhere (`ENTRY`), in the order of the page's keys; `bounds` says where
-each page's entries begin. What is alone is not written, and neither is what
-only the pages of kept shards hold, which new ones are compared with.
+The result lists, page by page (`pages.write_rows`), every key of the page that
+occurs more than once anywhere (`ENTRY`), in the order of the page's keys. What
+is alone is not written, and neither is what only the pages of kept shards hold,
+which new ones are compared with.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dolma_pipe.kernels.clusters import copies_of, distinct_keys, resolve
-from dolma_pipe.stages.dedup.arrays import ArrayReader, ArrayWriter
+from dolma_pipe.stages.dedup.pages import write_rows
 from dolma_pipe.stages.dedup.spill import KEY, Keyed, KeyRange, read_partition
 
 RECORD_BYTES = 110
@@ -69,12 +69,8 @@ def resolve_partition(paths: Sequence[str], kept: int, part: KeyRange, with_ids:
     entries["shard"], entries["row"] = found.shards[page_of[head]], keys["row"][head]
     entries["size"], entries["rank"] = sizes[chosen], ranks[chosen]
     entries["first"], entries["second"] = first[chosen], second[chosen]
-    out = ArrayWriter(stream)
-    out.add("bounds", np.searchsorted(page, np.arange(new, len(found.lengths) + 1)).astype(np.int64))
-    out.add("entries", entries)
-    if with_ids:
-        out.add_strings("ids", pa.concat_arrays(found.ids).take(pa.array(head)))
-    out.close()
+    ids = pa.concat_arrays(found.ids).take(pa.array(head)) if with_ids else None
+    write_rows(stream, entries, page - new, len(found.lengths) - new, ids)
     return len(entries)
 
 
@@ -91,43 +87,11 @@ class Entries(NamedTuple):
 
     of_slot: npt.NDArray[np.int64]
     entries: npt.NDArray[Any]
-    ids: pa.ChunkedArray | None
+    ids: pa.ChunkedArray
 
 
-class _Range(NamedTuple):
-    """What one partition knows about consecutive pages; `bounds` are relative to `entries`."""
-
-    bounds: npt.NDArray[np.int64]
-    entries: npt.NDArray[Any]
-    ids: pa.Array | None
-
-
-def _read_range(path: str, first: int, pages: int, with_ids: bool) -> _Range:
-    with ArrayReader(path) as partition:
-        bounds = partition.read("bounds", first, first + pages + 1)
-        start, stop = int(bounds[0]), int(bounds[-1])
-        ids = partition.read_strings("ids", start, stop) if with_ids else None
-        return _Range(bounds - start, partition.read("entries", start, stop), ids)
-
-
-def page_entries(paths: Sequence[str], first: int, distinct: Sequence[int], with_ids: bool) -> list[Entries]:
-    """The entries of consecutive pages from all partitions; page `first + i` has `distinct[i]` keys.
-
-    `first` is numbered through the pages of all shards that get results.
-    """
-    ranges = [_read_range(path, first, len(distinct), with_ids) for path in paths]
-    return [_page(ranges, page, count) for page, count in enumerate(distinct)]
-
-
-def _page(ranges: Sequence[_Range], page: int, distinct: int) -> Entries:
-    bounds = [found.bounds[page : page + 2].tolist() for found in ranges]
-    parts = [found.entries[start:stop] for found, (start, stop) in zip(ranges, bounds, strict=True)]
-    ids = [
-        found.ids.slice(start, stop - start)
-        for found, (start, stop) in zip(ranges, bounds, strict=True)
-        if found.ids is not None
-    ]
-    entries = np.concatenate([np.empty(0, ENTRY), *parts])
+def page_entries(entries: npt.NDArray[Any], ids: pa.ChunkedArray, distinct: int) -> Entries:
+    """The entries of a page of `distinct` keys, as all partitions have them."""
     of_slot = np.full(distinct, -1, np.int64)
     of_slot[entries["slot"]] = np.arange(len(entries))
-    return Entries(of_slot, entries, pa.chunked_array(ids, pa.large_string()) if ids else None)
+    return Entries(of_slot, entries, ids)

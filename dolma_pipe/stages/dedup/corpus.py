@@ -9,8 +9,13 @@ from dolma_pipe.manifest import Ref
 from dolma_pipe.recipes import conjunction
 from dolma_pipe.shards import Shard, document_shards
 from dolma_pipe.stages.dedup.competing import Competition, Sets, columns, missing_set, needed_sets
-from dolma_pipe.stages.dedup.config import DedupConfig, set_name
+from dolma_pipe.stages.dedup.config import PARTITION_BYTES, DedupConfig, set_name
 from dolma_pipe.stages.dedup.scopes import Scope
+
+KEYS = "_keys"
+"""Folder, in that of the attribute set, of all but its results."""
+SCRATCH = "_scratch"
+"""Folder in it of what may go once a run is finished."""
 
 
 class Corpus:
@@ -24,6 +29,8 @@ class Corpus:
     def __init__(self, config: DedupConfig) -> None:
         if not config.datasets:
             raise ConfigError("dedup: name at least one data set")
+        if config.partition_bytes < 1:
+            raise ConfigError(f"partition_bytes: {config.partition_bytes} holds no key (default: {PARTITION_BYTES})")
         self.config = config
         self.set_name = set_name(config)
         self.names = dataset_names([*config.against, *config.datasets])

@@ -87,5 +87,5 @@ class DocumentKeys:
 
 def _first_copies(page: Page, chosen: Array, places: Places) -> pa.Array:
     entries, ids = page.found.entries[chosen], page.found.ids
-    named = None if ids is None else ids.take(pa.array(chosen)).combine_chunks().cast(pa.string())
+    named = ids.take(pa.array(chosen)).combine_chunks().cast(pa.string())
     return places.struct(entries["shard"], entries["row"], named)

@@ -28,21 +28,17 @@ from dolma_pipe.shards import DocumentReader
 from dolma_pipe.stage import Stage, Task, Work
 from dolma_pipe.stages.dedup.arrays import ArrayReader
 from dolma_pipe.stages.dedup.clusters import RECORD_BYTES, page_entries, resolve_partition, warm_up
-from dolma_pipe.stages.dedup.config import PARTITION_BYTES, DedupConfig
-from dolma_pipe.stages.dedup.corpus import Corpus
+from dolma_pipe.stages.dedup.config import DedupConfig
+from dolma_pipe.stages.dedup.corpus import KEYS, SCRATCH, Corpus
 from dolma_pipe.stages.dedup.documents import FIELDS, DocumentKeys
 from dolma_pipe.stages.dedup.inert import refuse_inert, total
 from dolma_pipe.stages.dedup.keys import Keys, Mask
+from dolma_pipe.stages.dedup.pages import PageRows
 from dolma_pipe.stages.dedup.paragraphs import NgramKeys, ParagraphKeys, ParagraphRules, check
 from dolma_pipe.stages.dedup.results import Page, Places
 from dolma_pipe.stages.dedup.scopes import missing_count, within
 from dolma_pipe.stages.dedup.spill import Keyed, KeyRange, SpillWriter
 from dolma_pipe.types import Counts, Plain
-
-KEYS = "_keys"
-SCRATCH = "_scratch"
-PAGES_AT_ONCE = 4
-"""Pages whose results are read together: each partition is opened once for them."""
 
 
 def keys_of(config: DedupConfig) -> Keys:
@@ -62,7 +58,8 @@ class ExactDedup(Stage):
     """Attributes that say which documents or paragraphs have an equal one before them."""
 
     name: ClassVar[str] = "dedup"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
+    kept_phases = ("keep",)
 
     def __init__(self, config: DedupConfig) -> None:
         self.config = config
@@ -71,8 +68,6 @@ class ExactDedup(Stage):
         self.max_bad_fraction = config.max_bad_fraction
         self.keys = keys_of(config)
         self.phases = (*(("keep",) if config.against else ()), "spill", "resolve", "write")
-        if config.partition_bytes < 1:
-            raise ConfigError(f"partition_bytes: {config.partition_bytes} holds no key (default: {PARTITION_BYTES})")
 
     # Where things lie
 
@@ -82,7 +77,7 @@ class ExactDedup(Stage):
         return storage.join(folder, place, self.corpus.shards[index][1].stem + ".arrays")
 
     def _partition_path(self, part: KeyRange) -> str:
-        return storage.join(self.home, KEYS, SCRATCH, "resolve", _partition_name(part) + ".arrays")
+        return storage.join(self.home, KEYS, SCRATCH, "resolve", part.name + ".arrays")
 
     def _record(self, phase: str, index: int) -> str:
         keys = () if phase == "write" else (KEYS,)
@@ -152,8 +147,8 @@ class ExactDedup(Stage):
         tasks: list[Task] = []
         for part in (KeyRange(index, count) for index in range(count)):
             definition = fingerprint((self.name, self.version, "resolve", part, about))
-            record = storage.join(self.home, KEYS, MANIFEST, "resolve", _partition_name(part) + ".json")
-            tasks.append(Task(_partition_name(part), record, definition, payload=tuple(part), scratch=True))
+            record = storage.join(self.home, KEYS, MANIFEST, "resolve", part.name + ".json")
+            tasks.append(Task(part.name, record, definition, payload=tuple(part), scratch=True))
         return tasks
 
     def _write_tasks(self, spilled: list[Record], resolved: list[Record]) -> list[Task]:
@@ -198,18 +193,17 @@ class ExactDedup(Stage):
                 if not self.corpus.scope.is_all:
                     scopes = self.corpus.scope.of(batch, self.corpus.names[number])
                     found = within(found, scopes)
-                    work.count(**_named(kept, {"missing_scopes": missing_count(scopes)}))
+                    work.count(missing_scopes=missing_count(scopes))
                 writer.write(found)
                 size = len(batch.data) if "text" in columns else 0
-                work.count(**_named(kept, _counts(competes, found) | ({"bytes": size} if size else {})))
+                work.count(**_counts(competes, found), **({"bytes": size} if size else {}))
                 work.progress(len(batch), size)
             writer.close()
         competition.finish(reader)
         if reader.hash is not None and reader.size is not None:
             work.seen(task.inputs[0], reader.size, reader.hash)
         bad_bytes = reader.bad_bytes if "text" in columns else 0  # bytes are compared with bytes, or not at all
-        counts = {"documents": reader.rows, "bad_rows": reader.bad_rows, "bad_bytes": bad_bytes}
-        work.count(**_named(kept, counts))
+        work.count(documents=reader.rows, bad_rows=reader.bad_rows, bad_bytes=bad_bytes)
         for name in ("pages", "keys", "key_bytes"):
             work.fact(name, getattr(writer, name))
         work.fact("shard", {"name": shard.name, "size": reader.size, "hash": reader.hash})
@@ -244,23 +238,12 @@ class ExactDedup(Stage):
         paths = [
             self._partition_path(KeyRange(number, payload["partitions"])) for number in range(payload["partitions"])
         ]
-        for begin in range(0, payload["pages"], PAGES_AT_ONCE):
-            numbers = range(begin, min(begin + PAGES_AT_ONCE, payload["pages"]))
-            distinct = [spill.length(f"{number}/keys") for number in numbers]
-            entries = page_entries(paths, payload["first"] + begin, distinct, self.keys.with_ids)
-            for number, found in zip(numbers, entries, strict=True):
-                yield Page(spill, number, found)
-
-
-def _partition_name(part: KeyRange) -> str:
-    return f"partition-{part.number:05d}-of-{part.of:05d}"
+        found = PageRows(paths, payload["first"], payload["pages"])
+        for number in range(payload["pages"]):
+            entries = page_entries(*found.with_ids(number), spill.length(f"{number}/keys"))
+            yield Page(spill, number, entries)
 
 
 def _counts(competes: Mask, found: Keyed) -> Counts:
     passed, with_key = int(competes.sum()), int((found.counts > 0).sum())
     return {"keyed": with_key, "missing_keys": passed - with_key, "not_competing": len(competes) - passed}
-
-
-def _named(kept: bool, counts: Counts) -> Counts:
-    """Counts of what was kept before have names of their own: a run's are those of the new documents."""
-    return {f"kept_{name}": value for name, value in counts.items() if value} if kept else counts

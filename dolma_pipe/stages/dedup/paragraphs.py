@@ -62,6 +62,8 @@ def check(rules: ParagraphRules) -> ParagraphRules:
     """The rules, unless they make no sense."""
     if not rules.separator:
         raise ConfigError("paragraph.separator: an empty string separates nothing; the default is a newline")
+    if rules.min_characters < 0:
+        raise ConfigError(f"paragraph.min_characters: {rules.min_characters} is not a number of characters")
     grams = rules.by_ngram
     for name in ("length", "stride"):
         if grams is not None and getattr(grams, name) < 1:

@@ -34,7 +34,7 @@ class Scope:
     def __init__(self, scope: str) -> None:
         self.scope = scope
         head = scope.partition(".")[0]
-        self.column = head if scope in FIELDS or scope.startswith("metadata.") else None
+        self.column = head if scope in FIELDS or (scope.startswith("metadata.") and scope != "metadata.") else None
         self._pattern = _pattern(scope.removeprefix("path:")) if scope.startswith("path:") else None
         if scope not in ("all", "dataset") and self.column is None and self._pattern is None:
             known = ", ".join(FIELDS)

@@ -114,6 +114,10 @@ class KeyRange(NamedTuple):
     of: int
 
     @property
+    def name(self) -> str:
+        return f"partition-{self.number:05d}-of-{self.of:05d}"
+
+    @property
     def low(self) -> int:
         return -(-(self.number << 64) // self.of)
 

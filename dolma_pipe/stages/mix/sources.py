@@ -19,6 +19,10 @@ from dolma_pipe.stages.mix.amounts.counting import Counting, counting
 from dolma_pipe.stages.mix.config import MixConfig, SourceConfig
 from dolma_pipe.stages.mix.source import COPIES, Source, looked_at, schema_of
 from dolma_pipe.stages.mix.taken_down import taken_down
+from dolma_pipe.tagger import available
+
+DEDUPED = ("dedup_url", "dedup_text", "dedup_paragraph", "dedup_substring", "dedup_minhash")
+"""What `dolma-pipe dedup` calls its sets, unless told otherwise."""
 
 
 def resolve_sources(config: MixConfig, file: str) -> list[Source]:
@@ -114,6 +118,15 @@ def _of(kind: type[P], parts: Iterable[Part]) -> list[P]:
     return [part for part in parts if isinstance(part, kind)]
 
 
+def _measure(set_name: str, shard: Shard) -> str:
+    """The command that writes a set, if its name tells."""
+    if set_name in available():
+        return f"; measure it: dolma-pipe tag {shard.dataset} --taggers {set_name}"
+    if set_name in DEDUPED:
+        return f"; find them: dolma-pipe dedup {shard.dataset} --by {set_name.removeprefix('dedup_')}"
+    return ""
+
+
 def _reader(root: str, set_name: str, shards: Sequence[Shard], where: str) -> AttributeReader:
     """The set's first file, which knows its fields; every shard must have one."""
     for shard in shards:
@@ -126,7 +139,7 @@ def _reader(root: str, set_name: str, shards: Sequence[Shard], where: str) -> At
                 )
             guess = difflib.get_close_matches(set_name, known, n=1)
             hint = f"; did you mean {guess[0]!r}?" if guess else f" (there are: {', '.join(known) or 'none'})"
-            raise ConfigError(f"{where}: attributes: no set {set_name!r} in {root}{hint}")
+            raise ConfigError(f"{where}: attributes: no set {set_name!r} in {root}{hint}{_measure(set_name, shard)}")
     return AttributeReader(attribute_path(root, set_name, shards[0]), set_name)
 
 

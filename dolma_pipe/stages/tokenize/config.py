@@ -58,7 +58,11 @@ class TokenizeConfig(Config, frozen=True):
             if not getattr(self, name):
                 raise ConfigError(f"tokenize: {name} is missing; dolma-pipe tokenize DATASET --tokenizer FILE --to DIR")
         check_names(self.datasets)
-        storage.local_path(self.cache or self.to)
+        if storage.is_remote(self.cache or self.to):
+            raise ConfigError(
+                f"tokenize: {self.cache or self.to}: token runs are mapped into memory; give a local folder for them "
+                "(--set cache=DIR), the token shards may lie on s3"
+            )
         self._check_packing()
         if self.fim is not None:
             self.fim.check()

@@ -40,6 +40,10 @@ class FimConfig(Config, frozen=True):
     def check(self) -> None:
         if self.rate == 0:
             raise ConfigError("fim: a rate of 0 has no effect; remove fim, or give a rate above 0")
+        if len({self.prefix, self.suffix, self.middle}) < 3:
+            raise ConfigError(
+                "fim: prefix, suffix and middle are three tokens; name another one where two are the same"
+            )
 
 
 class Segments(NamedTuple):
@@ -59,6 +63,9 @@ class Rearranger:
         self.config, self.seed, self.tokenizer = config, seed, tokenizer
         names = (config.prefix, config.suffix, config.middle)
         self._ids = [tokenizer.special_id(name, f"fim {role}") for name, role in zip(names, ROLES, strict=True)]
+        for name, number in zip(names, self._ids, strict=True):
+            if number in (tokenizer.eos_id, tokenizer.bos_id):
+                raise ConfigError(f"fim: {name!r} ends or begins documents; inside one it would be a false boundary")
 
     def documents(self, batch: Batch, sources: pa.Array, copy: int) -> tuple[NDArray[Any], Int64s, int]:
         """As `Tokenizer.documents`, and how many documents were rearranged."""

@@ -87,7 +87,7 @@ class Encoder(NamedTuple):
                 stream.rows = reader.rows
         if reader.hash is not None and reader.size is not None:
             work.seen(task.inputs[0], reader.size, reader.hash)
-        work.count(documents=reader.rows, tokens=writer.total, bad_rows=reader.bad_rows, bad_bytes=reader.bad_bytes)
+        work.count(documents=reader.rows, bad_rows=reader.bad_rows, bad_bytes=reader.bad_bytes)
 
     def _documents(self, batch: Batch, sources: pa.Array, copy: int, work: Work) -> tuple[NDArray[Any], Int64s]:
         if self.rearranger is None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from dolma_pipe import storage
 from dolma_pipe.batch import make_batch
 from dolma_pipe.config import fingerprint
-from dolma_pipe.errors import DataError
+from dolma_pipe.errors import ConfigError, DataError
 from dolma_pipe.manifest import MANIFEST as RECORDS
 from dolma_pipe.manifest import Record, Ref
 from dolma_pipe.shards import Shard, document_shards
@@ -162,14 +162,9 @@ class Tokenize(Stage):
         origins = [ManifestOrigin(origin.name, lock) for origin, lock in zip(self.origins, locks, strict=True)]
         masked = sum(record.facts["masked"] for record in done["write"])
         rearranged = sum(record.counts.get("fim_documents", 0) for record in done["encode"])
-        facts = (
-            entries,
-            write.sum_of_sources(done["write"]),
-            origins,
-            masked,
-            self._packing(done["order"][0]),
-            self._fim(rearranged),
-        )
+        sources = write.sum_of_sources(done["write"])
+        packing, fim = self._packing(done["order"][0]), self._fim(rearranged, sources)
+        facts = (entries, sources, origins, masked, packing, fim)
         depends_on = [facts, self.identity.hash, self.identity.names]
         return [self._task("manifest", "tokens", depends_on, facts)]
 
@@ -179,10 +174,13 @@ class Tokenize(Stage):
         found = [record.facts[name] for name in ("sequences", "padding")]
         return Packing(self.config.pack, self.config.sequence_lengths, *found)
 
-    def _fim(self, documents: int) -> FillInTheMiddle | None:
+    def _fim(self, documents: int, sources: Collection[str]) -> FillInTheMiddle | None:
         fim = self.config.fim
         if fim is None:
             return None
+        for name in fim.sources:
+            if name not in sources:
+                raise ConfigError(f"fim.sources: no document is of {name!r} (sources: {', '.join(sources)})")
         return FillInTheMiddle(fim.rate, fim.spm_rate, fim.sources, [fim.prefix, fim.suffix, fim.middle], documents)
 
     # Doing it

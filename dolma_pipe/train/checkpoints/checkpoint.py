@@ -25,6 +25,7 @@ from dolma_pipe.train.spikes import GuardState
 from dolma_pipe.types import Plain
 
 RECORD = "checkpoint.json"
+_CURE = "remove the folder to use the checkpoint before it"
 
 
 class CheckpointRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,12 +105,16 @@ def read_record(folder: str) -> CheckpointRecord:
         found = storage.stat(storage.join(folder, name))
         if found is None or found.size != file.bytes:
             what = "is missing" if found is None else f"has {found.size} bytes, not {file.bytes}"
-            raise DataError(f"{folder}/{name} {what}; remove the folder to use the checkpoint before it")
+            raise DataError(f"{folder}/{name} {what}; {_CURE}")
     return record
 
 
 def load(folder: str, state: State, world: World) -> None:
-    """Read a checkpoint's tensors into those of `state`; every rank calls it."""
+    """Read a checkpoint's tensors into those of `state`, if its files are what was saved; every rank calls it and
+    hashes its share of them."""
+    for name, file in list(read_record(folder).files.items())[world.rank :: world.size]:
+        if storage.content_hash(storage.join(folder, name)) != file.hash:
+            raise DataError(f"{folder}/{name} is not what was saved: its hash differs; {_CURE}")
     load_tensors(folder, state, alone=world.size == 1)
 
 

@@ -31,8 +31,9 @@ def _tokens(folder: TokenSet) -> dict[str, Plain]:
 @cache
 def code() -> dict[str, Plain]:
     """The version of this package, and a fingerprint of the source of its training stage."""
-    sources = sorted(Path(__file__).parent.glob("*.py"))
+    stage = Path(__file__).parents[1]
+    sources = sorted((path.relative_to(stage).as_posix(), path) for path in stage.rglob("*.py"))
     return {
         "version": dolma_pipe.__version__,
-        "train": fingerprint([[path.name, path.read_text(encoding="utf-8")] for path in sources]),
+        "train": fingerprint([[name, path.read_text(encoding="utf-8")] for name, path in sources]),
     }

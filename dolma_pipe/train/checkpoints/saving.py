@@ -55,7 +55,8 @@ class Saver:
         self.wait()
         folder = storage.join(checkpoint.folder_of(self._run), f"step-{record.step:08d}")
         if not self._config.background:
-            self._write(folder, record, state)
+            self._attempt(folder, record, state)
+            self.wait()
             return
         copy = self._copies.of(state)
         self._thread = threading.Thread(target=self._attempt, args=(folder, record, copy), daemon=True, name="saver")
@@ -70,7 +71,10 @@ class Saver:
             error, self._error = self._error, None
             if isinstance(error, PipeError):
                 raise error
-            raise TaskError(f"{self._run}: a checkpoint could not be saved: {error}; {self.saved or 'none'} stands")
+            raise TaskError(
+                f"{self._run}: a checkpoint could not be saved: {error}; {self.saved or 'none'} stands; run again once "
+                "it can be"
+            ) from error
 
     def hear(self, tell: Callable[[str], None]) -> None:
         """Tell of the checkpoints that were completed since the last call."""

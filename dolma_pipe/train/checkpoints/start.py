@@ -43,6 +43,15 @@ def _stored(folder: str) -> ModelConfig:
     return checkpoint.read_record(checkpoint.find(folder)).model
 
 
+def check_tokenizer(start: str | None, tokenizer: str) -> None:
+    """Refuse weights of a run whose ids meant other text; a folder of Hugging Face's does not say what its meant."""
+    if start is None or is_hugging_face(start):
+        return
+    folder = checkpoint.find(start)
+    if checkpoint.read_record(folder).data["tokenizer"] != tokenizer:
+        raise ConfigError(f"start: {folder} was trained with another tokenizer than the data's; tokenize with its own")
+
+
 @torch.no_grad()
 def load_weights(model: Transformer, folder: str, world: World) -> None:
     """Read the weights into a model, of which this rank may hold a part; every rank calls it."""

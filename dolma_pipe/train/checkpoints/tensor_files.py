@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 import torch.distributed as dist
 import xxhash
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystem, FileSystemReader, FileSystemWriter
 from torch.distributed.checkpoint.metadata import Metadata, StorageMeta, TensorStorageMetadata
 from torch.distributed.checkpoint.state_dict_loader import load
@@ -41,8 +42,11 @@ def save_tensors(folder: str, state: State, group: Any) -> dict[str, StoredFile]
     Returns the files that all of them wrote.
     """
     writer = _Writer(folder)
-    with _one_process_is_fine():
-        save(state, storage_writer=writer, process_group=group, no_dist=group is None)
+    try:
+        with _one_process_is_fine():
+            save(state, storage_writer=writer, process_group=group, no_dist=group is None)
+    except CheckpointException as error:  # its text is a traceback of every rank
+        raise next(iter(error.failures.values()))[0] from error
     written = [writer.files.written]
     if group is not None:
         written = [{}] * dist.get_world_size(group)

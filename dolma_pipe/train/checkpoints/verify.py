@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dolma_pipe import storage, tokens
+from dolma_pipe.config import convert
 from dolma_pipe.errors import PipeError
 from dolma_pipe.tokens import TokenSet
 from dolma_pipe.train.checkpoints import checkpoint
 from dolma_pipe.train.checkpoints.lineage import code
+from dolma_pipe.train.data.config import DocumentsConfig
 from dolma_pipe.types import Plain
 
 MIX_LOCK = "mix.lock.json"
@@ -98,13 +100,13 @@ def _changed_tokens(made: dict[str, Plain]) -> list[str]:
 
 def _changed_documents(record: checkpoint.CheckpointRecord) -> list[str]:
     """Of a run that was trained straight from documents: the files that it has read, and its tokenizer."""
-    documents = record.config.get("documents")
-    if documents is None:
+    if record.config.get("documents") is None:
         return []
-    folders = {Path(dataset).name: dataset for dataset in documents["datasets"]}
-    known = {documents["tokenizer"]: record.data["tokenizer"]}
-    if not documents["tokenizer"].endswith(".json"):
-        known = {storage.join(documents["tokenizer"], tokens.TOKENIZER): record.data["tokenizer"]}
+    documents = convert(record.config["documents"], DocumentsConfig, "documents")
+    folders = {Path(dataset).name: dataset for dataset in documents.folders}
+    known = {documents.tokenizer: record.data["tokenizer"]}
+    if not documents.tokenizer.endswith(".json"):
+        known = {storage.join(documents.tokenizer, tokens.TOKENIZER): record.data["tokenizer"]}
     for name, (_, digest) in record.memory.items():
         dataset, _, shard = name.partition("/")
         known[storage.join(folders[dataset], "documents", shard)] = digest

@@ -4,7 +4,7 @@ A folder's shards are one stream of T tokens, cut into ceil((T - 1) / S) chunks 
 inputs moved on by one, the next chunk's first token included, so an epoch predicts every token but the stream's first
 exactly once; nothing is dropped, and the last chunk is padded with labels that do not count. A chunk may cross
 document and shard boundaries. Excluded tokens keep their places: as inputs they are padding, as labels they do not
-count.
+count. Where documents were fitted into sequences, what follows a sequence is no label of it.
 """
 
 from __future__ import annotations
@@ -35,11 +35,15 @@ class TokenRange(NamedTuple):
 
 
 class Chunks:
-    """A token folder as fixed-length chunks of its stream, which can be read in parts."""
+    """A token folder as fixed-length chunks of its stream, which can be read in parts.
 
-    def __init__(self, folder: str, tokens: TokenSet, length: int) -> None:
+    Of a folder whose shards have sequences of several lengths, `bucket` says which ones are the stream.
+    """
+
+    def __init__(self, folder: str, tokens: TokenSet, length: int, bucket: int | None = None) -> None:
         self.folder = folder
-        self.tokens = tokens
+        self.bucket = bucket
+        self.tokens = tokens = tokens if bucket is None else tokens.bucket(bucket)
         self.length = length
         self.hash = tokens.hash
         self._maps = [shard.map() for shard in tokens.shards]
@@ -48,9 +52,11 @@ class Chunks:
         self.total = self._starts[-1]
         self.count = -(-(self.total - 1) // length)
         if self.count < 1:
-            raise DataError(f"{folder}: {self.total} tokens are too few to predict one; tokenize more text")
+            raise DataError(f"{self.name}: {self.total} tokens are too few to predict one; tokenize more text")
         packing = tokens.manifest.packing
-        self._is_fitted = packing is not None and packing.method == "best-fit"
+        self._fitted: int | None = None
+        if packing is not None and packing.method == "best-fit":
+            self._fitted = bucket or packing.sequence_lengths[0]
         pad = tokens.manifest.pad_id
         self._padding = tokens.manifest.eos_id if pad is None else pad
         self._excluded = _merged([(base + low, base + high) for base, low, high in self._masked()])
@@ -72,8 +78,8 @@ class Chunks:
             hidden = inputs[low - start : high - start]
             hidden[hidden != self.tokens.manifest.eos_id] = self._padding  # end-of-text keeps documents apart
             labels[max(low - start - 1, 0) : high - start - 1] = IGNORED
-        if self._is_fitted and (start + size) % self.length == 0:
-            labels[size - 1] = IGNORED  # what follows a fitted sequence is another text
+        if self._fitted is not None:
+            labels[-(start + 1) % self._fitted :: self._fitted] = IGNORED
 
     def sources(self, chunk: int, names: SourceNames, sources: NDArray[np.int64], offset: int = 0) -> None:
         """Fill `sources` with the number of the source of each label of that part of a chunk."""
@@ -85,12 +91,21 @@ class Chunks:
 
     def ranges(self, chunk: int, offset: int = 0, length: int | None = None) -> list[TokenRange]:
         """The shards and tokens whose prediction a part of a chunk trains, which are its labels."""
+        length = length or self.length
         start = chunk * self.length + offset + 1
-        end = min(start + (length or self.length), self.total)
+        end = min(start + length - (length == self._fitted), self.total)
         return [
             TokenRange(self.folder, self.tokens.shards[shard].name, low, high)
             for shard, low, high in self._pieces(start, end)
         ]
+
+    @property
+    def name(self) -> str:
+        """The folder, and which of its sequences."""
+        return self.folder if self.bucket is None else f"{self.folder} (sequences of {self.bucket})"
+
+    def holds(self, tokens: TokenRange) -> bool:
+        return tokens.folder == self.folder and tokens.shard in self._shards
 
     def shard(self, name: str) -> TokenShard:
         return self.tokens.shards[self._shards[name]]

@@ -33,6 +33,7 @@ class Traced(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Table(NamedTuple):
     ends: NDArray[np.int64]
+    masked: NDArray[np.bool_]
     documents: pa.Table
 
 
@@ -43,13 +44,14 @@ class DocumentTables:
         self._table = lru_cache(maxsize=64)(_read)
 
     def between(self, shard: TokenShard, tokens: TokenRange) -> Iterator[tuple[int, int, int]]:
-        """(start, end, row) of each document's part of a range of a shard's tokens."""
-        ends = self._table(shard).ends
+        """(start, end, row) of each document's part of a range of a shard's tokens, masked rows left out."""
+        ends, masked, _ = self._table(shard)
         first = int(np.searchsorted(ends, tokens.start, side="right"))
         last = int(np.searchsorted(ends, tokens.end - 1, side="right"))
         for row in range(first, last + 1):
             start, end = self._extent(ends, row)
-            yield max(tokens.start, start), min(tokens.end, end), row
+            if not masked[row]:
+                yield max(tokens.start, start), min(tokens.end, end), row
 
     def whole(self, shard: TokenShard, tokens: TokenRange) -> Iterator[TokenRange]:
         """All of each document that has a part in a range of a shard's tokens."""
@@ -69,4 +71,4 @@ class DocumentTables:
 
 def _read(shard: TokenShard) -> _Table:
     table = shard.documents()
-    return _Table(table["end"].to_numpy(), table)
+    return _Table(table["end"].to_numpy(), table["masked"].to_numpy(), table)

@@ -6,7 +6,8 @@ instance n*s // S whatever the batch: neither the sequence length nor the batch 
 step shows the next rows; rank r of W takes every W-th of them from r. The global batch is therefore the same for any
 number of ranks and any micro-batch, and the position to resume from is one number.
 
-A run may change its mixture (`Mixture`) between two instances; each folder goes on where it was.
+A run may change its mixture (`Mixture`) between two instances; each folder goes on where it was. Of a folder that has
+sequences of several lengths (best-fit packing), rows of one of these lengths show the sequences of that length.
 
 Attention and labels cross document boundaries, unless `within_documents` keeps documents apart: then a position
 sees its own document only, and the first token of a document is no label.
@@ -24,8 +25,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dolma_pipe.errors import DataError
-from dolma_pipe.tokens import TokenSet, TokenShard
+from dolma_pipe.errors import ConfigError, DataError
+from dolma_pipe.tokens import Manifest, TokenSet, TokenShard
 from dolma_pipe.train.checkpoints.lineage import lineage
 from dolma_pipe.train.config import DataSource
 from dolma_pipe.train.data.chunks import IGNORED, Chunks, TokenRange
@@ -85,13 +86,14 @@ class Loader:
         seed: int,
         within_documents: bool = False,
         by_source: bool = False,
+        row_length: int | None = None,
     ) -> None:
         self.within_documents, self.by_source = within_documents, by_source
         self.sequence_length, self.seed = sequence_length, seed
         self.folders: list[Chunks] = []
         self.mixtures: list[Mixture] = []
         self._documents = DocumentTables()
-        self.add(sources, 0)
+        self.add(sources, 0, row_length)
 
     @property
     def order(self) -> Order:
@@ -110,10 +112,11 @@ class Loader:
     def source_names(self) -> SourceNames | None:
         return SourceNames([chunks.tokens for chunks in self.folders]) if self.by_source else None
 
-    def add(self, sources: Sequence[DataSource], first: int) -> Mixture:
-        """Show another mixture from instance `first` on; folders that were seen go on where they are by then."""
+    def add(self, sources: Sequence[DataSource], first: int, row_length: int | None = None) -> Mixture:
+        """Show another mixture from instance `first` on, in rows of that length (default: `sequence_length`); folders
+        that were seen go on where they are by then."""
         seen = self._seen(first)
-        numbers = [self._number(source.tokens) for source in sources]
+        numbers = [self._number(source.tokens, row_length or self.sequence_length) for source in sources]
         before = [seen.get(number, 0) for number in numbers]
         folders = [self.folders[number] for number in numbers]
         order = Order(folders, sources, self.seed, before, f"/{first}" if self.mixtures else "")
@@ -129,15 +132,20 @@ class Loader:
                 seen[number] = seen.get(number, 0) + count
         return seen
 
-    def _number(self, folder: str) -> int:
+    def _number(self, folder: str, row_length: int) -> int:
         for number, chunks in enumerate(self.folders):
-            if chunks.folder == folder:
+            if chunks.folder == folder and chunks.bucket in (None, row_length):
+                _check_packing(folder, chunks.tokens.manifest, row_length)
                 return number
-        chunks = Chunks(folder, TokenSet.open(folder), self.sequence_length)
-        self.folders.append(chunks)
-        if chunks.tokens.manifest.tokenizer_hash != self.tokenizer_hash:
-            first = self.folders[0].folder
-            raise DataError(f"{folder} was made by another tokenizer than {first}; tokenize both with the same one")
+        tokens = TokenSet.open(folder)
+        lengths = _check_packing(folder, tokens.manifest, row_length)
+        self.folders.append(Chunks(folder, tokens, self.sequence_length, row_length if len(lengths) > 1 else None))
+        first = self.folders[0]
+        if _identity_of_ids(tokens) != _identity_of_ids(first.tokens):
+            raise DataError(
+                f"{folder} was made by another tokenizer, or with another end-of-text or begin-of-text token, than "
+                f"{first.folder}; tokenize both alike"
+            )
         return len(self.folders) - 1
 
     def batch(self, first: int, size: int, rank: int = 0, world_size: int = 1, length: int | None = None) -> Batch:
@@ -196,7 +204,7 @@ class Loader:
     def passes(self, instances: int) -> dict[str, float]:
         """How often each folder is seen in so many instances."""
         seen = self._seen(instances)
-        return {chunks.folder: seen.get(number, 0) / chunks.count for number, chunks in enumerate(self.folders)}
+        return {chunks.name: seen.get(number, 0) / chunks.count for number, chunks in enumerate(self.folders)}
 
     def documents(self, first: int, size: int, length: int) -> list[Traced]:
         """Whose tokens `size` rows from `first` on predict, in the order of the rows."""
@@ -224,10 +232,13 @@ class Loader:
 
     def exclude_tokens(self, tokens: TokenRange) -> None:
         """Show these tokens no more: as inputs they become padding, as labels they do not count."""
-        self.folders[self._number(tokens.folder)].exclude(tokens.shard, tokens.start, tokens.end)
+        self._holder(tokens).exclude(tokens.shard, tokens.start, tokens.end)
 
     def _shard(self, tokens: TokenRange) -> TokenShard:
-        return self.folders[self._number(tokens.folder)].shard(tokens.shard)
+        return self._holder(tokens).shard(tokens.shard)
+
+    def _holder(self, tokens: TokenRange) -> Chunks:
+        return next(chunks for chunks in self.folders if chunks.holds(tokens))
 
     def lineage(self) -> dict[str, Plain]:
         """The tokens' hashes, their tokenizer's, and those of the mixes that their text came from."""
@@ -244,16 +255,31 @@ class Loader:
         }
 
     def _identity(self, mixture: Mixture) -> dict[str, Plain]:
-        return {
-            "first": mixture.first,
-            "sources": [
-                {
-                    "tokens": source.tokens, "manifest": self.folders[number].hash,
-                    "share": source.share, "epochs": source.epochs,
-                }
-                for source, number in zip(mixture.sources, mixture.numbers, strict=True)
-            ],
-        }  # fmt: skip
+        sources: list[dict[str, Plain]] = []
+        for source, number in zip(mixture.sources, mixture.numbers, strict=True):
+            chunks = self.folders[number]
+            named = {"tokens": source.tokens, "manifest": chunks.hash, "share": source.share, "epochs": source.epochs}
+            sources.append(named if chunks.bucket is None else named | {"sequences": chunks.bucket})
+        return {"first": mixture.first, "sources": sources}
+
+
+def _identity_of_ids(tokens: TokenSet) -> tuple[str, int, int | None]:
+    manifest = tokens.manifest
+    return manifest.tokenizer_hash, manifest.eos_id, manifest.bos_id
+
+
+def _check_packing(folder: str, manifest: Manifest, row_length: int) -> list[int]:
+    """The lengths of sequences into which documents were fitted: they are read as they are, or not at all."""
+    packing = manifest.packing
+    if packing is None or packing.method != "best-fit":
+        return []
+    if row_length not in packing.sequence_lengths:
+        lengths = " or ".join(map(str, packing.sequence_lengths))
+        raise ConfigError(
+            f"{folder}: documents were fitted into sequences of {lengths}, which cannot be cut into, or joined to, a "
+            f"sequence_length of {row_length}; train at {lengths}, or tokenize without best-fit packing"
+        )
+    return packing.sequence_lengths
 
 
 def check_same_data(before: dict[str, Plain], now: dict[str, Plain], checkpoint: str) -> None:
@@ -275,9 +301,10 @@ def _check_same_mixture(before: dict[str, Plain], now: dict[str, Plain], checkpo
         folders = f"{len(now['sources'])} folders of tokens, but {checkpoint} saw {len(before['sources'])}"
         raise DataError(f"data: {folders}; {_CURE}")
     for old, new in zip(before["sources"], now["sources"], strict=True):
-        for name in ("manifest", "share", "epochs"):
-            if old[name] != new[name]:
-                what = "the tokens are not those" if name == "manifest" else f"{name} {new[name]}, not the {old[name]}"
+        for name in ("manifest", "share", "epochs", "sequences"):
+            was, found = old.get(name), new.get(name)
+            if was != found:
+                what = "the tokens are not those" if name == "manifest" else f"{name} {found}, not the {was}"
                 raise DataError(f"{new['tokens']}: {what} that {checkpoint} was trained on; {_CURE}")
     if before["first"] != now["first"]:
         raise DataError(f"data: a phase began at instance {before['first']}, now at {now['first']}; {_CURE}")

@@ -31,6 +31,64 @@ class Place(NamedTuple):
     chunk: int
 
 
+class Interleaving:
+    """Which of several sources each instance shows: in every block they are mixed in proportion to their shares.
+
+    `key` names the order; `total` is the number of instances (None: no end).
+    """
+
+    def __init__(self, shares: Sequence[Fraction], key: str, total: int | None = None) -> None:
+        self._shares, self._key, self._total = shares, key, total
+        self._block = lru_cache(maxsize=8)(self._interleaved)
+
+    def of(self, instances: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Each instance's source, and how many instances showed that source before."""
+        if len(self._shares) == 1:
+            return np.zeros(len(instances), np.int64), instances
+        found = [self._in_block(int(instance)) for instance in instances]
+        return np.array([source for source, _ in found]), np.array([ordinal for _, ordinal in found])
+
+    def shown(self, instances: int) -> list[int]:
+        """How many of the first so many instances show each source."""
+        if self._total is not None:
+            instances = min(instances, self._total)
+        if len(self._shares) == 1:
+            return [instances]
+        block = self._block_of(instances)
+        counts = self._before(block)
+        sources = self._block(block)[0][: instances - sum(counts)]
+        return [count + int((sources == source).sum()) for source, count in enumerate(counts)]
+
+    def _in_block(self, instance: int) -> tuple[int, int]:
+        block = self._block_of(instance)
+        sources, ordinals = self._block(block)
+        row = instance - sum(self._before(block))
+        return int(sources[row]), int(ordinals[row])
+
+    def _block_of(self, instance: int) -> int:
+        block = instance // BLOCK  # cumulative counts are rounded down, so the block is this one or a later one
+        while sum(self._before(block + 1)) <= instance and not self._is_last(block):
+            block += 1
+        return block
+
+    def _is_last(self, block: int) -> bool:
+        return self._total is not None and block * BLOCK >= self._total
+
+    def _before(self, block: int) -> list[int]:
+        """How many instances of each source the blocks before this one hold."""
+        instances = block * BLOCK if self._total is None else min(block * BLOCK, self._total)
+        return [int(share * instances) for share in self._shares]
+
+    def _interleaved(self, block: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        before, after = self._before(block), self._before(block + 1)
+        sources = np.repeat(np.arange(len(before)), [high - low for low, high in zip(before, after, strict=True)])
+        ordinals = np.concatenate([np.arange(low, high) for low, high in zip(before, after, strict=True)])
+        if not len(sources):
+            return sources, ordinals
+        rows = permute(np.arange(len(sources)), len(sources), key_of(self._key, "block", block))
+        return sources[rows], ordinals[rows]
+
+
 class Order:
     """The order of instances over chunked folders; of each, so many chunks have been `seen` before its first one."""
 
@@ -51,12 +109,12 @@ class Order:
         weights = [Fraction(n) for n in finite] or [Fraction(str(source.share or 1)) for source in sources]
         self._shares = [weight / sum(weights) for weight in weights]
         self._keys = [f"{seed}/{chunks.hash}" for chunks in folders]
-        self._mixture = f"{seed}/{fingerprint([self._keys, [str(share) for share in self._shares]])}{name}"
-        self._block = lru_cache(maxsize=8)(self._interleaved)
+        mixture = f"{seed}/{fingerprint([self._keys, [str(share) for share in self._shares]])}{name}"
+        self._folders = Interleaving(self._shares, mixture, self.total)
 
     def places(self, instances: NDArray[np.int64]) -> list[Place]:
         """What each instance shows; folders are numbered as they were given."""
-        folders, ordinals = self._interleave(instances)
+        folders, ordinals = self._folders.of(instances)
         places: list[Place | None] = [None] * len(instances)
         for folder, count in enumerate(self._counts):
             epochs, positions = np.divmod(ordinals + self._seen[folder], count)
@@ -73,47 +131,4 @@ class Order:
 
     def shown(self, instances: int) -> list[int]:
         """How many of the first so many instances show each folder."""
-        if self.total is not None:
-            instances = min(instances, self.total)
-        if len(self._counts) == 1:
-            return [instances]
-        block = self._block_of(instances)
-        counts = self._before(block)
-        folders = self._block(block)[0][: instances - sum(counts)]
-        return [count + int((folders == folder).sum()) for folder, count in enumerate(counts)]
-
-    def _interleave(self, instances: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Each instance's folder, and how many instances showed that folder before."""
-        if len(self._counts) == 1:
-            return np.zeros(len(instances), np.int64), instances
-        found = [self._in_block(int(instance)) for instance in instances]
-        return np.array([folder for folder, _ in found]), np.array([ordinal for _, ordinal in found])
-
-    def _in_block(self, instance: int) -> tuple[int, int]:
-        block = self._block_of(instance)
-        folders, ordinals = self._block(block)
-        row = instance - sum(self._before(block))
-        return int(folders[row]), int(ordinals[row])
-
-    def _block_of(self, instance: int) -> int:
-        block = instance // BLOCK  # cumulative counts are rounded down, so the block is this one or a later one
-        while sum(self._before(block + 1)) <= instance and not self._is_last(block):
-            block += 1
-        return block
-
-    def _is_last(self, block: int) -> bool:
-        return self.total is not None and block * BLOCK >= self.total
-
-    def _before(self, block: int) -> list[int]:
-        """How many instances of each folder the blocks before this one hold."""
-        instances = block * BLOCK if self.total is None else min(block * BLOCK, self.total)
-        return [int(share * instances) for share in self._shares]
-
-    def _interleaved(self, block: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        before, after = self._before(block), self._before(block + 1)
-        folders = np.repeat(np.arange(len(before)), [high - low for low, high in zip(before, after, strict=True)])
-        ordinals = np.concatenate([np.arange(low, high) for low, high in zip(before, after, strict=True)])
-        if not len(folders):
-            return folders, ordinals
-        rows = permute(np.arange(len(folders)), len(folders), key_of(self._mixture, "block", block))
-        return folders[rows], ordinals[rows]
+        return self._folders.shown(instances)

@@ -31,7 +31,8 @@ SHARDS_KEPT = 4
 
 
 class TextShard(Protocol):
-    """The tokens of a shard's documents behind one another, where each ends, its id and its row; the file's hash."""
+    """The tokens of a shard's documents behind one another, where each ends, its id, its row, and whether it was taken
+    down (then it keeps its place as padding); the file's hash."""
 
     @property
     def tokens(self) -> NDArray[np.int64]: ...
@@ -42,16 +43,20 @@ class TextShard(Protocol):
     @property
     def rows(self) -> list[int]: ...
     @property
+    def gone(self) -> NDArray[np.bool_]: ...
+    @property
     def hash(self) -> str: ...
 
 
 class TextSource(Protocol):
     """Shards of documents, by number, as tokens (`dolma_pipe.kept_text`)."""
 
-    vocab_size: int
-    eos_id: int
-    padding_id: int
-
+    @property
+    def vocab_size(self) -> int: ...
+    @property
+    def eos_id(self) -> int: ...
+    @property
+    def padding_id(self) -> int: ...
     @property
     def names(self) -> list[str]: ...
     def identity(self) -> dict[str, Plain]: ...
@@ -151,6 +156,8 @@ class TextStream:
         last = int(np.searchsorted(shuffled.ends, piece.high - 1, side="right"))
         for place in range(first, last + 1):
             document = int(shuffled.documents[place])
+            if shard.gone[document]:
+                continue
             start = int(shuffled.ends[place - 1]) if place else 0
             yield Traced(
                 instance=row, epoch=piece.epoch, tokens=dataset, token_shard=name, id=shard.ids[document],
@@ -216,5 +223,5 @@ class TextStream:
         starts = np.concatenate([[0], shard.ends[:-1]])
         sizes = (shard.ends - starts)[order]
         tokens = np.concatenate([shard.tokens[starts[one] : shard.ends[one]] for one in order])
-        out = np.array([(name, shard.rows[one]) in self._excluded for one in order], np.bool_)
+        out = np.array([shard.gone[one] or (name, shard.rows[one]) in self._excluded for one in order], np.bool_)
         return _Shuffled(tokens, np.cumsum(sizes), order, np.repeat(out, sizes))

@@ -14,8 +14,9 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+from msgspec import structs
 
-from dolma_pipe.errors import ConfigError, DependencyError
+from dolma_pipe.errors import DependencyError
 from dolma_pipe.train.checkpoints import checkpoint
 from dolma_pipe.train.evaluation.scoring import Window, continue_with, cut, score
 from dolma_pipe.train.evaluation.text import TextEncoder, tokenizer_of
@@ -42,10 +43,13 @@ class NativeModel:
     def log_likelihoods(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[float, bool]]:
         """Of each continuation after its context: log-probability, and whether it is the likeliest one throughout."""
         encoded = [self.encoder.pair(context, continuation) for context, continuation in pairs]
-        windows = [continue_with(number, *pair, self.window) for number, pair in enumerate(encoded)]
+        windows = (
+            window for number, pair in enumerate(encoded) for window in continue_with(number, *pair, self.window)
+        )
         found = [(0.0, True)] * len(pairs)
         for window, loss in self._score(windows):
-            found[window.item] = (-loss.nats, loss.greedy)
+            log, greedy = found[window.item]
+            found[window.item] = (log - loss.nats, greedy and loss.greedy)
         return found
 
     def rolling(self, texts: Sequence[str]) -> list[float]:
@@ -59,13 +63,16 @@ class NativeModel:
         return found
 
     def write(self, context: str, until: Sequence[str], config: GenerateConfig) -> str:
-        """What the model writes after a context, up to the first of `until` or end-of-text."""
-        room = self.window - config.max_tokens
-        if room < 1:
-            raise ConfigError(f"max_gen_toks {config.max_tokens} leaves no context in a window of {self.window}")
+        """What the model writes after a context, up to the first of `until` or end-of-text.
+
+        Both have to fit into the window: the context loses its beginning, but keeps half of the window, and what is
+        written ends where the window does.
+        """
         ids = self.encoder.encode([context])[0].tolist()
         begin = [self.encoder.first] if self.encoder.bos is not None or not ids else []
+        room = max(self.window - config.max_tokens, self.window // 2, 1)
         prompt, found, text = [*begin, *ids][-room:], [], ""
+        config = structs.replace(config, max_tokens=min(config.max_tokens, max(self.window - len(prompt), 1)))
         for token in generate(self.model, prompt, config, self.encoder.eos):
             found.append(token)
             text = self.encoder.decode(found)
@@ -111,7 +118,7 @@ def register() -> type[Any]:
             stops = settings.get("until") or []
             wanted = settings.get("max_gen_toks", self.max_gen_toks)
             heat = float(settings.get("temperature") or 0.0) if settings.get("do_sample") else 0.0
-            config = GenerateConfig(max_tokens=min(wanted, self.native.window - 1), temperature=heat)
+            config = GenerateConfig(max_tokens=wanted, temperature=heat)
             return self.native.write(context, [stops] if isinstance(stops, str) else stops, config)
 
     return register_model("dolma_pipe")(DolmaPipe)

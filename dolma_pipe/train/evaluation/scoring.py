@@ -54,12 +54,17 @@ def cut(item: int, tokens: Ids, window: int, overlap: int) -> Iterator[Window]:
         scored = end
 
 
-def continue_with(item: int, context: Ids, continuation: Ids, window: int) -> Window:
-    """Predict `continuation` after `context`; what does not fit into the window is cut off at the left."""
-    tokens = np.concatenate([context, continuation])[-(window + 1) :]
-    labels = tokens[1:].copy()
-    labels[: max(0, len(labels) - len(continuation))] = IGNORED
-    return Window(item, tokens[:-1], labels)
+def continue_with(item: int, context: Ids, continuation: Ids, window: int) -> Iterator[Window]:
+    """Predict `continuation` after `context` (at least one token), of which what does not fit is cut off at the left.
+
+    A continuation that is longer than the window is predicted window by window, as `cut` does, after the last token of
+    the context; an empty one has no window.
+    """
+    if len(continuation):
+        kept = context[-max(1, window + 1 - len(continuation)) :]
+        for one in cut(item, np.concatenate([kept, continuation]), window, 0):
+            one.labels[: len(kept) - 1] = IGNORED  # none where there are several windows
+            yield one
 
 
 def score(model: Transformer, windows: Iterable[Window], batch_tokens: int) -> Iterator[tuple[Window, Loss]]:

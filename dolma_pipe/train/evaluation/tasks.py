@@ -160,7 +160,7 @@ def _replaced(task: TaskConfig, text: str) -> str:
 
 
 class _Request(NamedTuple):
-    window: Window
+    windows: list[Window]
     is_cut: bool
     tokens: int
 
@@ -172,8 +172,9 @@ def score_task(
     """Score every choice of every question, and count."""
     requests = list(_requests(task, asked, encoder, windowing.window))
     nats = np.zeros(len(requests))
-    for window, loss in score(model, (request.window for request in requests), windowing.batch_tokens):
-        nats[window.item] = loss.nats
+    windows = (window for request in requests for window in request.windows)
+    for window, loss in score(model, windows, windowing.batch_tokens):
+        nats[window.item] += loss.nats
         listen(int((window.labels != IGNORED).sum()))
     per_choice = 1 if task.unconditional is None else 2
     found: list[QuestionScore] = []
@@ -195,8 +196,8 @@ def _requests(task: TaskConfig, asked: list[Question], encoder: TextEncoder, win
             contexts = [context] if task.unconditional is None else [context, task.unconditional]
             for before in contexts:
                 left, right = encoder.pair(before, continuation)
-                cut = continue_with(number, left, right, window)
-                yield _Request(cut, len(cut.inputs) < len(left) + len(right) - 1, len(right))
+                windows = list(continue_with(number, left, right, window))
+                yield _Request(windows, len(left) + len(right) > window + 1, len(right))
                 number += 1
 
 

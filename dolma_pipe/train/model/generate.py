@@ -33,7 +33,10 @@ class GenerateConfig(Config, frozen=True):
 
 @torch.inference_mode()
 def generate(model: Transformer, prompt: Sequence[int], config: GenerateConfig, eos: int | None) -> Iterator[int]:
-    """The tokens after a prompt (at least one token) of one text, up to and without end-of-text."""
+    """The tokens after a prompt (at least one token) of one text, up to and without end-of-text.
+
+    Rows of the embedding that only fill it up (`padded_vocab_size`) are no tokens, and never chosen.
+    """
     config.check()
     if not prompt:
         raise ConfigError("generate: the prompt has no token; begin with end-of-text, as a document does")
@@ -43,7 +46,7 @@ def generate(model: Transformer, prompt: Sequence[int], config: GenerateConfig, 
     cache = make_cache(model.config, 1, len(prompt) + config.max_tokens, like)
     given = torch.tensor([list(prompt)], device=device)
     for _ in range(config.max_tokens):
-        token = choose(model(given, cache=cache)[0, -1], config, generator)
+        token = choose(model(given, cache=cache)[0, -1, : model.config.vocab_size], config, generator)
         if token == eos:
             return
         yield token

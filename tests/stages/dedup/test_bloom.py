@@ -28,6 +28,7 @@ from dolma_pipe.runners.local import Local
 from dolma_pipe.stages.dedup import DedupConfig, dedup_stage, spill
 from dolma_pipe.stages.dedup.bloom import filter as filters
 from dolma_pipe.stages.dedup.bloom.filter import BloomRules
+from dolma_pipe.stages.dedup.documents import TextRules
 from dolma_pipe.stages.dedup.paragraphs import NgramRules, ParagraphRules
 
 Document = dict[str, Any]
@@ -283,8 +284,17 @@ def test_a_filter_of_something_else_is_not_overwritten(make_dataset: MakeDataset
 def test_a_filter_of_other_keys_is_refused(make_dataset: MakeDataset, tmp_path: Path) -> None:
     data = make_dataset({"a.jsonl": ["x", "y"]})
     dedup(data, by="text", bloom=BloomRules(save=str(tmp_path / "seen"), expected=10))
-    with pytest.raises(ConfigError, match="they never match"):
+    with pytest.raises(ConfigError, match=r"\(by: text there, id here\); they never match"):
         dedup(data, by="id", bloom=BloomRules(seen=str(tmp_path / "seen")))
+    rules = TextRules(normalize=("lowercase",))
+    with pytest.raises(ConfigError, match=r"\(text.normalize: \[\] there, \['lowercase'\] here\); they never match"):
+        dedup(data, by="text", text=rules, bloom=BloomRules(seen=str(tmp_path / "seen")))
+
+
+def test_more_keys_than_any_filter_holds_are_refused(make_dataset: MakeDataset, tmp_path: Path) -> None:
+    data = make_dataset({"a.jsonl": ["x", "y"]})
+    with pytest.raises(ConfigError, match=r"expected: 1e\+18 keys with an error rate of 1e-06 need 3.6.e\+18 bytes"):
+        dedup(data, by="text", bloom=BloomRules(save=str(tmp_path / "seen"), expected=1e18))
 
 
 def test_a_damaged_filter_is_refused(make_dataset: MakeDataset, tmp_path: Path) -> None:

@@ -178,6 +178,9 @@ def test_a_hot_bucket_costs_no_more_than_its_limit_a_document(make_dataset: Make
         ({"bands": 4, "rows": 4, "weights": (0.5, 0.5)}, "weights: have no effect"),
         ({"bands": 4, "rows": 4, "verify": "none", "threshold": 0.5}, "threshold: has no effect"),
         ({"bucket_limit": 0}, "bucket_limit: 0 is less than 1"),
+        ({"bucket_limit": 10**9}, "bucket_limit: 1000000000 is more than"),
+        ({"shingle": 10**9}, "shingle: 1000000000 is more than"),
+        ({"permutations": 10**5}, "permutations: 100000 is more than"),
     ],
 )
 def test_rules_that_cannot_work_are_refused(two_sets: list[str], options: Any, message: str) -> None:
@@ -213,6 +216,17 @@ def test_finding_nothing_is_an_error_where_something_was_expected(make_dataset: 
         dedup(data, by="minhash", expect_duplicates=True)
 
 
+@pytest.mark.parametrize("threshold", [0.999, 1.0])
+def test_one_band_is_enough_where_everything_has_to_agree(make_dataset: MakeDataset, threshold: float) -> None:
+    words = [f"w{i}" for i in range(50)]
+    texts = [" ".join(words), " ".join(words).upper(), " ".join([*words[1:], "other"]), " ".join(words[:5] * 9)]
+    data = make_dataset({"a.jsonl": [*texts, " ".join(words[:5] * 12)]})  # the last two have the same shingles
+    rules = MinhashRules(threshold=threshold)
+    assert choose_bands(rules).number == 1
+    dedup(data, by="minhash", minhash=rules)
+    assert [row["rank"] for row in rows(data, "dedup_minhash")] == [0, 1, 0, 0, 1]
+
+
 def test_bands_are_chosen_as_datasketch_chooses_them() -> None:
     from datasketch import MinHashLSH
 
@@ -222,3 +236,4 @@ def test_bands_are_chosen_as_datasketch_chooses_them() -> None:
             assert choose_bands(MinhashRules(threshold=threshold, weights=weights)) == (lsh.b, lsh.r)
     assert choose_bands(MinhashRules(bands=14, rows=8)) == Bands(14, 8)
     assert choose_bands(MinhashRules(threshold=1.0)) == Bands(1, 128)
+    assert choose_bands(MinhashRules(threshold=0.99, permutations=64)) == Bands(1, 52)  # which it finds, and refuses

@@ -237,9 +237,10 @@ def test_signatures_of_what_was_kept_are_made_once(
 ) -> None:
     text = next(document["text"] for _, _, document in documents(many) if document["text"].count(" ") > 10)
     new = make_dataset({"new.jsonl": [text.upper(), "something else"]}, "new")
-    dedup(new, by="minhash", against=[many], minhash=RULES)
+    found = dedup(new, by="minhash", against=[many], minhash=RULES)
     before = tree_of(many)
     assert [row["is_duplicate"] for row in rows(new, "dedup_minhash")] == [True, False]
+    assert (found.counts["documents"], found.counts["kept_documents"]) == (2, sum(1 for _ in documents(many)))
     reads = Reads(monkeypatch)
     store(Path(new, "documents/new.jsonl"), encode_lines([{"id": "1", "text": "something else"}]))
     dedup(new, by="minhash", against=[many], minhash=RULES)

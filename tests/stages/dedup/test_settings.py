@@ -36,6 +36,8 @@ from dolma_pipe.url import UrlRules
         ({"by": "paragraph", "paragraph": ParagraphRules(by_ngram=NgramRules(min_overlap=0))}, "not above 0"),
         ({"by": "text", "scope": "sources"}, "'sources' is not one of all, dataset, source"),
         ({"by": "text", "scope": "path:("}, "not a regular expression"),
+        ({"by": "text", "scope": "metadata."}, "'metadata.' is not one of all, dataset"),
+        ({"by": "paragraph", "paragraph": ParagraphRules(min_characters=-1)}, "min_characters: -1 is not a number"),
         ({"by": "text", "name": "a-b"}, "cannot name an attribute set"),
         ({"by": "text", "partition_bytes": 0}, "partition_bytes: 0 holds no key"),
     ],

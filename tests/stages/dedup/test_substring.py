@@ -270,8 +270,9 @@ def test_what_was_kept_before_comes_first_and_gets_no_results(make_dataset: Make
     draw = random.Random(4)
     passages = ["".join(draw.choices("abcde é", k=90)) for _ in range(6)]
     old, new = (make_dataset({"a.jsonl": [text_of(draw, passages) for _ in range(9)]}, name) for name in ("old", "new"))
-    dedup(new, against=[old], substring=SubstringRules(min_bytes=30, max_island=0))
+    found = dedup(new, against=[old], substring=SubstringRules(min_bytes=30, max_island=0))
     assert spans(new) == expected_in([old, new], 30)[1]
+    assert (found.counts["documents"], found.counts["kept_documents"]) == (9, 9)
     assert not Path(old, "attributes", "dedup_substring").exists()
 
 
@@ -317,6 +318,9 @@ def test_a_run_that_can_find_nothing_is_an_error(make_dataset: MakeDataset) -> N
     other = make_dataset({"a.jsonl": ["abcdefghijklmnopqrstuvwxyz"]}, "other")
     with pytest.raises(DataError, match="no 20 bytes occur twice"):
         dedup(other, substring=SubstringRules(min_bytes=20, max_island=0), expect_duplicates=True)
+    rules = SubstringRules(min_bytes=20, max_island=0)
+    with pytest.raises(DataError, match="no 20 bytes occur twice"):  # but in what was kept before, within itself
+        dedup(other, against=[data], substring=rules, expect_duplicates=True)
 
 
 def test_a_corpus_without_documents_gets_attributes_without_rows(make_dataset: MakeDataset) -> None:

@@ -23,6 +23,7 @@ FORMAT = 1
 HASH = "MurmurHash3_x64_128"
 HEADER = "filter.json"
 BLOCK_BYTES = BLOCK_BITS // 8
+MOST_BLOCKS = (1 << 32) - 1
 ERROR_RATE = 1e-6
 Words = npt.NDArray[np.uint64]
 
@@ -165,6 +166,11 @@ def shape_for(expected: int, error_rate: float, seed: int, range_bytes: int) -> 
     best = max(1, round(-math.log2(error_rate)))
     found = min((blocks_for(expected, error_rate, probes), probes) for probes in range(max(1, best - 2), best + 3))
     blocks, probes = found
+    if blocks > MOST_BLOCKS:
+        raise ConfigError(
+            f"bloom.expected: {expected:.3g} keys with an error rate of {error_rate:g} need {blocks * BLOCK_BYTES:.3g} "
+            f"bytes, and a filter has {MOST_BLOCKS * BLOCK_BYTES:.3g} at most; expect fewer, or allow more errors"
+        )
     ranges = max(1, -(-blocks * BLOCK_BYTES // max(range_bytes, BLOCK_BYTES)))
     return Shape(-(-blocks // ranges) * ranges, ranges, probes, seed)
 

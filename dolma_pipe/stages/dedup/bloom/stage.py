@@ -18,6 +18,7 @@ from typing import ClassVar
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 
 from dolma_pipe import storage
 from dolma_pipe.config import fingerprint
@@ -30,7 +31,8 @@ from dolma_pipe.stages.dedup.bloom import filter as filters
 from dolma_pipe.stages.dedup.bloom.rows import seen_keys
 from dolma_pipe.stages.dedup.clusters import ENTRY, Entries
 from dolma_pipe.stages.dedup.config import DedupConfig
-from dolma_pipe.stages.dedup.exact import KEYS, SCRATCH, ExactDedup
+from dolma_pipe.stages.dedup.corpus import KEYS, SCRATCH
+from dolma_pipe.stages.dedup.exact import ExactDedup
 from dolma_pipe.stages.dedup.pages import PageRows, write_rows
 from dolma_pipe.stages.dedup.results import Array, Page
 from dolma_pipe.stages.dedup.spill import KeyRange, read_partition
@@ -40,7 +42,7 @@ from dolma_pipe.types import Plain
 class BloomDedup(ExactDedup):
     """Attributes that say which documents or paragraphs a filter has seen, or this run before them."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def __init__(self, config: DedupConfig) -> None:
         assert config.bloom is not None
@@ -85,10 +87,10 @@ class BloomDedup(ExactDedup):
             return
         self.header = filters.read_header(rules.seen)
         self.shape = self.header.shape
-        if self.header.keys != self._about():
+        if differing := _differences(self.header.keys, self._about()):
             raise ConfigError(
-                f"bloom.seen: {rules.seen} holds keys made by {self.header.keys}, this run makes them by "
-                f"{self._about()}; they never match: use the same settings"
+                f"bloom.seen: {rules.seen} holds keys that were made in another way ({differing}); they never match: "
+                "use the same settings"
             )
 
     def _about(self) -> dict[str, Plain]:
@@ -196,7 +198,7 @@ class BloomDedup(ExactDedup):
             seen = found.of(number)
             entries = np.zeros(len(seen), ENTRY)
             entries["rank"] = seen
-            yield Page(spill, number, Entries(np.arange(len(seen)), entries, None))
+            yield Page(spill, number, Entries(np.arange(len(seen)), entries, pa.chunked_array([], pa.large_string())))
 
     def _save(self, header: filters.Header, work: Work) -> None:
         assert self.rules.save is not None
@@ -211,6 +213,21 @@ class BloomDedup(ExactDedup):
 
 def _sum(records: list[Record], fact: str) -> int:
     return sum(record.facts[fact] for record in records)
+
+
+def _differences(seen: dict[str, Plain], here: dict[str, Plain]) -> str:
+    """The settings that differ, with both values; `by` alone where that does."""
+    theirs, ours = _flat(seen), _flat(here)
+    names = ["by"] if theirs["by"] != ours["by"] else sorted({*theirs, *ours})
+    found = [(name, theirs.get(name), ours.get(name)) for name in names]
+    return ", ".join(f"{name}: {one} there, {other} here" for name, one, other in found if one != other)
+
+
+def _flat(settings: dict[str, Plain], within: str = "") -> dict[str, Plain]:
+    found: dict[str, Plain] = {}
+    for name, value in settings.items():
+        found |= _flat(value, f"{within}{name}.") if isinstance(value, dict) else {within + name: value}
+    return found
 
 
 def _round_up(number: int) -> int:

@@ -19,8 +19,8 @@ from dolma_pipe.batch import Int64s, UInt64s
 from dolma_pipe.kernels.stars import halves
 from dolma_pipe.stages.dedup.arrays import ArrayReader, ArrayWriter
 from dolma_pipe.stages.dedup.minhash.numbering import Documents, Numbering, runs
-from dolma_pipe.stages.dedup.minhash.pairs import PAGES_AT_ONCE
 from dolma_pipe.stages.dedup.minhash.stars import MEMBER
+from dolma_pipe.stages.dedup.pages import PAGES_AT_ONCE
 
 ENTRY = np.dtype([
     ("document", "<u4"), ("centre", "<u4"), ("size", "<i8"), ("rank", "<i8"), ("text", "<i8"), ("bands", "<u2"),

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dolma_pipe import storage
 from dolma_pipe.manifest import MANIFEST
 from dolma_pipe.stages.dedup.config import DedupConfig
-from dolma_pipe.stages.dedup.corpus import Corpus
-from dolma_pipe.stages.dedup.exact import KEYS, SCRATCH
+from dolma_pipe.stages.dedup.corpus import KEYS, SCRATCH, Corpus
 from dolma_pipe.stages.dedup.minhash.signatures import MinhashRules, Signer, check, choose_bands
 
 SIGNATURES = "_signatures"

@@ -22,16 +22,16 @@ from dolma_pipe.batch import Int64s, UInt64s
 from dolma_pipe.kernels.stars import Buckets, bucket_pairs, halves, make_bench
 from dolma_pipe.stages.dedup.arrays import ArrayReader, ArrayWriter
 from dolma_pipe.stages.dedup.minhash.numbering import Numbering
+from dolma_pipe.stages.dedup.pages import PAGES_AT_ONCE
 from dolma_pipe.types import Counts
 
 CHUNK = 1 << 21
 """Pairs that are sorted together."""
 
-PAGES_AT_ONCE = 4
-"""Pages that are read together: each partition is opened once for them."""
 
-
-def write_pairs(buckets: Buckets, most: int, old: int, twin_keys: int, numbering: Numbering, stream: Any) -> Counts:
+def write_pairs(
+    buckets: Buckets, most: int, old: int, twin_keys: np.uint64, numbering: Numbering, stream: Any
+) -> Counts:
     """Compare within the buckets (see `kernels.stars.bucket_pairs`); returns counts, `chunks` among them."""
     out = ArrayWriter(stream)
     bench = make_bench(buckets, most)

@@ -139,7 +139,7 @@ def find_pairs(near: Near, task: Task, work: Work) -> None:
     buckets = read_buckets(near.shard_files("bands"), part, numbering)
     old = int(numbering.firsts[near.corpus.kept])
     with work.create(near.file("pairs", task.name)) as stream:
-        of_first_band = int(band_width(near.bands.number))
+        of_first_band = np.uint64(band_width(near.bands.number))
         found = write_pairs(buckets, near.rules.bucket_limit, old, of_first_band, numbering, stream)
     work.count(not_compared=found["not_compared"])
 
@@ -247,7 +247,7 @@ def warm_up(near: Near, batch: Batch) -> None:
     keys = band_keys(signed.signatures, np.full(len(batch), START), *near.bands)
     buckets = Buckets(keys.reshape(-1), np.zeros(keys.size, np.uint64), np.zeros(keys.size, np.uint32))
     pairs, twins = np.zeros(1, np.uint64), np.zeros(1, np.uint64)
-    bucket_pairs(buckets, make_bench(buckets, 1), 0, 0, pairs, twins)
+    bucket_pairs(buckets, make_bench(buckets, 1), 0, np.uint64(0), pairs, twins)
     bounds = np.concatenate([[0], np.cumsum(near.signer.shingle_count(signed.words))])
     values, bounds = distinct(near.signer.shingles(batch, np.arange(len(batch)), bounds), bounds)
     overlaps(values, bounds, np.zeros(1, np.int64), np.ones(1, np.int64))

@@ -67,6 +67,10 @@ def check(rules: MinhashRules) -> MinhashRules:
         value = getattr(rules, name)
         if value is not None and value < bound:
             raise ConfigError(f"minhash.{name}: {value} is less than {bound}")
+    most = {"shingle": 1 << 10, "permutations": 1 << 12, "bucket_limit": 1 << 16}
+    for name, bound in most.items():
+        if getattr(rules, name) > bound:
+            raise ConfigError(f"minhash.{name}: {getattr(rules, name)} is more than {bound}")
     if not 0 < rules.threshold <= 1:
         raise ConfigError(f"minhash.threshold: {rules.threshold} is not above 0 and at most 1")
     if min(rules.weights) < 0 or abs(sum(rules.weights) - 1) > 1e-9:
@@ -104,12 +108,21 @@ def choose_bands(rules: MinhashRules) -> Bands:
     """The bands that the rules give, or those of least weighted error around the threshold."""
     if rules.bands and rules.rows:
         return Bands(rules.bands, rules.rows)
-    if rules.threshold == 1:
-        return Bands(1, rules.permutations)
     from datasketch import MinHashLSH
 
-    lsh = MinHashLSH(threshold=rules.threshold, num_perm=rules.permutations, weights=rules.weights)
+    try:
+        lsh = MinHashLSH(threshold=rules.threshold, num_perm=rules.permutations, weights=rules.weights)
+    except ValueError:  # a single band is best, which it refuses
+        return _one_band(rules)
     return Bands(lsh.b, lsh.r)
+
+
+def _one_band(rules: MinhashRules) -> Bands:
+    """The band of least weighted error: of the areas under J^rows below the threshold, and over it above."""
+    threshold, ends = rules.threshold, np.arange(2, rules.permutations + 2)
+    below = threshold**ends / ends
+    above = 1 - threshold - (1 - threshold**ends) / ends
+    return Bands(1, int(np.argmin(rules.weights[0] * below + rules.weights[1] * above)) + 1)
 
 
 class Signed(NamedTuple):

@@ -24,10 +24,10 @@ from typing import Any, ClassVar
 from dolma_pipe import storage
 from dolma_pipe.batch import make_batch
 from dolma_pipe.config import fingerprint
-from dolma_pipe.errors import ConfigError, DataError
+from dolma_pipe.errors import DataError
 from dolma_pipe.manifest import MANIFEST, Record
 from dolma_pipe.stage import Stage, Task, Work
-from dolma_pipe.stages.dedup.config import PARTITION_BYTES, DedupConfig
+from dolma_pipe.stages.dedup.config import DedupConfig
 from dolma_pipe.stages.dedup.inert import refuse_inert, total
 from dolma_pipe.stages.dedup.minhash import phases
 from dolma_pipe.stages.dedup.minhash.buckets import RECORD_BYTES
@@ -43,10 +43,9 @@ class MinhashDedup(Stage):
 
     name: ClassVar[str] = "dedup"
     version: ClassVar[int] = 1
+    kept_phases = ("keep",)
 
     def __init__(self, config: DedupConfig) -> None:
-        if config.partition_bytes < 1:
-            raise ConfigError(f"partition_bytes: {config.partition_bytes} holds no key (default: {PARTITION_BYTES})")
         self.config = config
         self.near = Near(config)
         self.corpus = self.near.corpus

@@ -113,10 +113,11 @@ def read_page(spill: ArrayReader, number: int, first_row: int) -> Page:
     return Page(keys, slots, rows, start, lead, more, counts, first_row)
 
 
-def compare_partition(paths: Sequence[str], part: KeyRange, stream: Any) -> int:
+def compare_partition(paths: Sequence[str], kept: int, part: KeyRange, stream: Any) -> int:
     """Compare one range of cores over all spills (in documented order) and write its entries, page by page.
 
-    Returns how many keys are certain repeats: they have the only scene of their core, and are not its first.
+    Returns how many keys of shards from `kept` on are certain repeats: they have the only scene of their core, and are
+    not its first.
     """
     parts: list[Array] = [np.empty(0, KEY)]
     places: list[tuple[int, int, int]] = []
@@ -137,4 +138,5 @@ def compare_partition(paths: Sequence[str], part: KeyRange, stream: Any) -> int:
     entries["shard"], entries["contested"] = shards[page_of[head]], contested[chosen]
     entries["row"], entries["start"] = keys["row"][head], keys["start"][head]
     write_rows(stream, entries, page, len(places))
-    return int((~contested[chosen] & ((head != chosen) | (keys["count"][chosen] > 1))).sum())
+    repeated = ~contested[chosen] & ((head != chosen) | (keys["count"][chosen] > 1))
+    return int((repeated & (shards[page] >= kept)).sum())

@@ -23,7 +23,7 @@ from dolma_pipe.kernels.winnowing import Anchors, find_anchors, reach_of
 from dolma_pipe.shards import DocumentReader
 from dolma_pipe.stage import Task, Work
 from dolma_pipe.stages.dedup.arrays import ArrayReader
-from dolma_pipe.stages.dedup.corpus import Corpus
+from dolma_pipe.stages.dedup.corpus import KEYS, SCRATCH, Corpus
 from dolma_pipe.stages.dedup.normalization import value_bytes
 from dolma_pipe.stages.dedup.pages import PageRows
 from dolma_pipe.stages.dedup.results import Places
@@ -39,10 +39,6 @@ from dolma_pipe.stages.dedup.substring.anchors import (
 from dolma_pipe.stages.dedup.substring.passages import FIELDS, passage_rows, repeats
 from dolma_pipe.stages.dedup.substring.scenes import Entries, SceneWriter, contested, settle_partition, surroundings
 from dolma_pipe.types import Plain
-
-KEYS = "_keys"
-"""Folder, in that of the attribute set, of all but its results."""
-SCRATCH = "_scratch"
 
 
 class Passes:
@@ -61,7 +57,7 @@ class Passes:
         return storage.join(self.folder(index), KEYS, SCRATCH, phase, self.corpus.task_name(index) + ".arrays")
 
     def partition_path(self, phase: str, part: KeyRange) -> str:
-        return storage.join(self.corpus.home, KEYS, SCRATCH, phase, partition_name(part) + ".arrays")
+        return storage.join(self.corpus.home, KEYS, SCRATCH, phase, part.name + ".arrays")
 
     def _shard_paths(self, phase: str) -> list[str]:
         return [self.shard_path(phase, index) for index in range(len(self.corpus.shards))]
@@ -104,7 +100,7 @@ class Passes:
     def compare(self, part: KeyRange, work: Work) -> None:
         """Find out about a range of all cores where each occurs, and with how many scenes."""
         with work.create(self.partition_path("compare", part)) as stream:
-            work.count(repeats=compare_partition(self._shard_paths("anchors"), part, stream))
+            work.count(repeats=compare_partition(self._shard_paths("anchors"), self.corpus.kept, part, stream))
 
     def scenes(self, task: Task, work: Work) -> None:
         """Spill the text around the contested cores of a shard."""
@@ -122,7 +118,8 @@ class Passes:
     def settle(self, part: KeyRange, work: Work) -> None:
         """Find out about a range of all contested cores which of their windows occurred before."""
         with work.create(self.partition_path("settle", part)) as stream:
-            work.count(**settle_partition(self._shard_paths("scenes"), part, self.length, self.reach, stream))
+            paths, kept = self._shard_paths("scenes"), self.corpus.kept
+            work.count(**settle_partition(paths, kept, part, self.length, self.reach, stream))
 
     def write(self, task: Task, work: Work) -> None:
         """Write the attributes of a shard."""
@@ -183,10 +180,6 @@ def warm_up() -> None:
     settle(scenes, np.uint32(0), length, reach_of(length), 1, with_room(empty_memory(2), 2))
     places = np.zeros(0, np.int64)
     join_ranges(batch.data, batch.offsets, np.zeros(1, np.int64), places, places, 0)
-
-
-def partition_name(part: KeyRange) -> str:
-    return f"partition-{part.number:05d}-of-{part.of:05d}"
 
 
 def _up_to(row: int, batches: Iterator[Batch], work: Work) -> Iterator[Batch]:

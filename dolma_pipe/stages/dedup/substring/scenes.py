@@ -149,20 +149,25 @@ def _read(path: str, part: KeyRange) -> Iterator[tuple[Array, Scenes]]:
             page += 1
 
 
-def settle_partition(paths: Sequence[str], part: KeyRange, length: int, reach: int, stream: Any) -> Counts:
-    """Ask all tests of one range of cores, in documented order, and write a result for each, page by page."""
+def settle_partition(paths: Sequence[str], kept: int, part: KeyRange, length: int, reach: int, stream: Any) -> Counts:
+    """Ask all tests of one range of cores, in documented order, and write a result for each, page by page.
+
+    `repeats` counts those of shards from `kept` on that occurred before.
+    """
     memory = empty_memory(1 << 10)
     results: list[Array] = [np.empty(0, RESULT)]
     pages: list[int] = []
+    repeated = 0
     for shard, path in enumerate(paths):
         for tests, scenes in _read(path, part):
             more = int(tests["more"].sum(dtype=np.int64)) + 3 * len(tests)
             memory = with_room(memory, more)
             results.append(_settle(scenes, shard, length, reach, memory))
+            repeated += int((results[-1]["low"] <= results[-1]["high"]).sum()) if shard >= kept else 0
             pages.append(len(tests))
     found = np.concatenate(results)
     write_rows(stream, found, np.repeat(np.arange(len(pages)), pages), len(pages))
-    return {"windows_not_remembered": int(memory.used[1]), "repeats": int((found["low"] <= found["high"]).sum())}
+    return {"windows_not_remembered": int(memory.used[1]), "repeats": repeated}
 
 
 def _settle(scenes: Scenes, shard: int, length: int, reach: int, memory: Memory) -> Array:

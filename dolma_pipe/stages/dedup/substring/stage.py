@@ -9,6 +9,7 @@ islands of at most `max_island` bytes between two of them, become spans of whole
 ("Deduplicating Training Data Makes Language Models Better") find the same repeats from 50 tokens on in a suffix array
 of the corpus, which has to be held in memory; here texts meet at their anchors (kernels/winnowing):
 
+    keep     per shard       the same of documents that were kept before
     anchors  per shard       documents -> anchors with hashes of their cores and scenes
     compare  per partition   a range of all cores -> where each occurs first, and which have several scenes
     scenes   per shard       documents -> the text around contested cores
@@ -23,15 +24,15 @@ from typing import ClassVar
 
 from dolma_pipe import storage
 from dolma_pipe.config import fingerprint
-from dolma_pipe.errors import ConfigError, DataError
+from dolma_pipe.errors import DataError
 from dolma_pipe.manifest import MANIFEST, Record
 from dolma_pipe.stage import Stage, Task, Work
-from dolma_pipe.stages.dedup.config import PARTITION_BYTES, DedupConfig
-from dolma_pipe.stages.dedup.corpus import Corpus
+from dolma_pipe.stages.dedup.config import DedupConfig
+from dolma_pipe.stages.dedup.corpus import KEYS, SCRATCH, Corpus
 from dolma_pipe.stages.dedup.inert import refuse_inert
 from dolma_pipe.stages.dedup.spill import KeyRange
 from dolma_pipe.stages.dedup.substring.anchors import RECORD_BYTES, SubstringRules
-from dolma_pipe.stages.dedup.substring.passes import KEYS, SCRATCH, Passes, partition_name, warm_up
+from dolma_pipe.stages.dedup.substring.passes import Passes, warm_up
 from dolma_pipe.stages.dedup.substring.scenes import WINDOW_BYTES
 from dolma_pipe.types import Plain
 
@@ -40,8 +41,9 @@ class SubstringDedup(Stage):
     """Attributes that say which passages occur before."""
 
     name: ClassVar[str] = "dedup"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     phases: tuple[str, ...] = ("anchors", "compare", "scenes", "settle", "write")
+    kept_phases = ("keep",)
 
     def __init__(self, config: DedupConfig) -> None:
         self.config = config
@@ -51,9 +53,8 @@ class SubstringDedup(Stage):
         self.rules = config.substring or SubstringRules()
         self.rules.check()
         self.length = self.rules.min_bytes
+        self.phases = (*(("keep",) if config.against else ()), *type(self).phases)
         self.passes = Passes(self.corpus, self.rules, self.version)
-        if config.partition_bytes < 1:
-            raise ConfigError(f"partition_bytes: {config.partition_bytes} holds no key (default: {PARTITION_BYTES})")
 
     # Where things lie
 
@@ -80,13 +81,16 @@ class SubstringDedup(Stage):
         warm_up()
 
     def plan(self, phase: str, done: dict[str, list[Record]]) -> list[Task]:
-        if phase == "anchors":
+        if phase == self.phases[0]:
             self.corpus.look()
-            return [self._anchor_task(index) for index in range(len(self.corpus.shards))]
+        if phase == "keep":
+            return [self._anchor_task(phase, index) for index in range(self.corpus.kept)]
+        if phase == "anchors":
+            return [self._anchor_task(phase, index) for index in self.corpus.new]
         if phase == "compare":
-            missing = f"no document has {self.length} bytes or more"
-            refuse_inert(self.corpus, done["anchors"], _sum(done["anchors"], "keys"), missing)
-            return self._partition_tasks(phase, RECORD_BYTES * _sum(done["anchors"], "keys"), done["anchors"])
+            new, anchors = done["anchors"], self._anchors(done)
+            refuse_inert(self.corpus, new, _sum(new, "keys"), f"no document has {self.length} bytes or more")
+            return self._partition_tasks(phase, RECORD_BYTES * _sum(anchors, "keys"), anchors)
         if phase == "scenes":
             return self._scene_tasks(done)
         if phase == "settle":
@@ -97,12 +101,17 @@ class SubstringDedup(Stage):
     def _definition(self, phase: str, *more: Plain) -> str:
         return fingerprint((self.name, "substring", self.version, phase, *more))
 
-    def _anchor_task(self, index: int) -> Task:
+    @staticmethod
+    def _anchors(done: dict[str, list[Record]]) -> list[Record]:
+        """The records of all shards' anchors."""
+        return [*done.get("keep", ()), *done["anchors"]]
+
+    def _anchor_task(self, phase: str, index: int) -> Task:
         corpus, scope = self.corpus, self.config.scope
         names = corpus.shard_name(index)[0] if scope == "dataset" else None
         where = corpus.where if index >= corpus.kept else None
-        definition = self._definition("anchors", self.length, where, scope, self.config.limit, names)
-        record, inputs = self._record("anchors", index), corpus.inputs(index)
+        definition = self._definition(phase, self.length, where, scope, self.config.limit, names)
+        record, inputs = self._record(phase, index), corpus.inputs(index)
         return Task(corpus.task_name(index), record, definition, inputs, {"index": index}, scratch=True)
 
     def _partition_tasks(self, phase: str, size: int, spilled: Sequence[Record]) -> list[Task]:
@@ -110,10 +119,8 @@ class SubstringDedup(Stage):
         shared = self._definition(phase, [record.digest() for record in spilled])
         tasks: list[Task] = []
         for part in (KeyRange(index, count) for index in range(count)):
-            record = storage.join(self.home, KEYS, MANIFEST, phase, partition_name(part) + ".json")
-            tasks.append(
-                Task(partition_name(part), record, fingerprint((shared, part)), payload=tuple(part), scratch=True)
-            )
+            record = storage.join(self.home, KEYS, MANIFEST, phase, part.name + ".json")
+            tasks.append(Task(part.name, record, fingerprint((shared, part)), payload=tuple(part), scratch=True))
         return tasks
 
     def _scene_tasks(self, done: dict[str, list[Record]]) -> list[Task]:
@@ -136,7 +143,7 @@ class SubstringDedup(Stage):
     def _payloads(self, done: dict[str, list[Record]]) -> Iterator[tuple[Record, dict[str, Plain]]]:
         """Per shard the record of its anchors, and what the later phases have to know about it."""
         first = 0
-        for index, record in enumerate(done["anchors"]):
+        for index, record in enumerate(self._anchors(done)):
             about = {"shard": record.facts["shard"], "bad_rows": record.counts.get("bad_rows", 0)}
             partitions = {phase: len(done.get(phase, ())) for phase in ("compare", "settle")}
             yield record, {"index": index, "first": first, "pages": record.facts["pages"], "about": about, **partitions}
@@ -159,7 +166,7 @@ class SubstringDedup(Stage):
         if phase in ("compare", "settle"):
             getattr(self.passes, phase)(KeyRange(*task.payload), work)
         else:
-            getattr(self.passes, phase)(task, work)
+            getattr(self.passes, "anchors" if phase == "keep" else phase)(task, work)
 
 
 def _sum(records: Sequence[Record], name: str) -> int:

@@ -18,6 +18,7 @@ from dolma_pipe.errors import ConfigError, DataError
 from dolma_pipe.explain import closest
 from dolma_pipe.manifest import MANIFEST
 from dolma_pipe.mixer import Edit
+from dolma_pipe.quarantine import unread
 from dolma_pipe.rules import Expression, references
 from dolma_pipe.shards import DocumentReader, Shard
 from dolma_pipe.stages.mix.lock import NAME, read_lock
@@ -145,16 +146,26 @@ def find(sources: Sequence[Asked], document: str) -> list[Found]:
     for source in sources:
         for shard in source.shards:
             row = 0
-            for ids in _ids(source, shard):
+            for ids in ids_of(source, shard):
                 places: list[int] = pc.indices_nonzero(pc.equal(ids[: _left(source, row)], document)).to_pylist()
                 found += [Found(source, shard, row + place) for place in places]
                 row += len(ids)
     if not found:
+        _refuse_unread(sources, document)
         near = [repr(name) for name in _near(sources, document)]
         among = f" among the first {sources[0].read_limit:,} of a shard (limit)" if sources[0].read_limit else ""
         near_it = f"; near it: {', '.join(near)}" if near else ""
         raise DataError(f"no source of the mix has a document {document!r}{among}{near_it}")
     return found
+
+
+def _refuse_unread(sources: Sequence[Asked], document: str) -> None:
+    """An id that is a file, or a line of one, which never became a document: say why."""
+    for source in sources:
+        for dataset in dict.fromkeys(shard.dataset for shard in source.shards):
+            for place, reason in unread(dataset):
+                if document in (place, place.removesuffix("#1")):
+                    raise DataError(f"{place} never became a document of {dataset}: {reason}")
 
 
 def _left(source: Asked, row: int) -> int | None:
@@ -165,12 +176,12 @@ def _left(source: Asked, row: int) -> int | None:
 def _near(sources: Sequence[Asked], document: str) -> list[str]:
     """Ids that come near, among the first that there are."""
     near: list[tuple[float, str]] = []
-    for ids in islice((ids for source in sources for shard in source.shards for ids in _ids(source, shard)), GUESSED):
+    for ids in islice((ids for source in sources for shard in source.shards for ids in ids_of(source, shard)), GUESSED):
         near = closest(near, ids.to_pylist(), document)
     return [name for _, name in near]
 
 
-def _ids(source: Asked, shard: Shard) -> Iterator[pa.Array]:
+def ids_of(source: Asked, shard: Shard) -> Iterator[pa.Array]:
     """The ids of a shard, from attributes where there are some: these are smaller."""
     if not source.sets:
         yield from (batch.ids for batch in DocumentReader(shard, ("id",)))

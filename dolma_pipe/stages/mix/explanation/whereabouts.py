@@ -46,7 +46,7 @@ def written(
     for split in ("", *splits):
         dataset = storage.join(home, "splits", split) if split else home
         documents = storage.join(dataset, "documents")
-        for stem, table in _provenance(dataset, storage.join(source, shard.stem)):
+        for stem, table in provenance(dataset, storage.join(source, shard.stem)):
             for place in np.flatnonzero(np.asarray(table["row"]) == row).tolist():
                 name = next(stem + end for end in ENDINGS if storage.is_file(storage.join(documents, stem + end)))
                 tokens = [part for folder in folders for part in _tokens(folder, dataset, name, place)]
@@ -57,8 +57,8 @@ def written(
 
 def rejected(home: str, source: str, shard: Shard, row: int) -> list[str]:
     """Why a row was rejected, where the mix wrote what it rejected (else nothing)."""
-    for reason in _folders(storage.join(home, "_rejected")):
-        for _, table in _provenance(storage.join(home, "_rejected", reason), storage.join(source, shard.stem)):
+    for reason in folders_in(storage.join(home, "_rejected")):
+        for _, table in provenance(storage.join(home, "_rejected", reason), storage.join(source, shard.stem)):
             places = np.flatnonzero(np.asarray(table["row"]) == row)
             if len(places):
                 return table["reasons"][int(places[0])].as_py()
@@ -69,17 +69,17 @@ def is_written(home: str, source: str, shard: Shard, rows: Sequence[int], splits
     """Which of the rows of a shard are in an output."""
     there: set[int] = set()
     for folder in (home, *(storage.join(home, "splits", split) for split in splits)):
-        for _, table in _provenance(folder, storage.join(source, shard.stem)):
+        for _, table in provenance(folder, storage.join(source, shard.stem)):
             there.update(table["row"].to_pylist())
     return [row in there for row in rows]
 
 
-def _folders(folder: str) -> list[str]:
+def folders_in(folder: str) -> list[str]:
     names = storage.listing(folder) if storage.exists(folder) else []
     return list(dict.fromkeys(name.split("/", 1)[0] for name in names))
 
 
-def _provenance(dataset: str, stem: str) -> Iterator[tuple[str, Any]]:
+def provenance(dataset: str, stem: str) -> Iterator[tuple[str, Any]]:
     """The provenance of every copy of a shard, by the stem of its output."""
     copy = 0
     while True:
