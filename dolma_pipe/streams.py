@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bz2
+import lzma
 import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO
@@ -18,12 +20,17 @@ _BROKEN: tuple[type[Exception], ...] = (
     zlib.error,
     isal_zlib.error,  # pyright: ignore[reportAssignmentType]  # its stub takes the class for an instance
     zstandard.ZstdError,
+    lzma.LZMAError,
+    OSError,  # as `bz2` says it; nothing is read where it is caught
 )
 PORTION = 128 << 10
 """Stored bytes given to a decompressor at once: what bounds the memory of highly compressible archives."""
 
-GZIP, ZSTD, PLAIN = "gzip", "zstd", "plain"
-_FRAME = {GZIP: b"\x1f\x8b\x08", ZSTD: b"\x28\xb5\x2f\xfd"}
+GZIP, ZSTD, BZIP2, XZ, PLAIN = "gzip", "zstd", "bzip2", "xz", "plain"
+ENDINGS = {".gz": GZIP, ".zst": ZSTD, ".bz2": BZIP2, ".xz": XZ}
+"""What names of compressed files end in. Documents are written, and read as a data set, as the first two only."""
+
+_FRAME = {GZIP: b"\x1f\x8b\x08", ZSTD: b"\x28\xb5\x2f\xfd", BZIP2: b"BZh", XZ: b"\xfd7zXZ\0"}
 """What a member or frame begins with."""
 
 _DICTIONARY = b"\x5d\x2a\x4d\x18"
@@ -34,10 +41,8 @@ ZSTD_LEVEL, GZIP_LEVEL = 2, 2  # zstd's 3 is 5 % smaller and takes half as long 
 
 
 def compression(path: str) -> str:
-    """By extension, as every peer has it: `.gz`, `.zst`, else plain."""
-    if path.endswith(".gz"):
-        return GZIP
-    return ZSTD if path.endswith(".zst") else PLAIN
+    """By extension, as every peer has it; else plain."""
+    return next((kind for ending, kind in ENDINGS.items() if path.lower().endswith(ending)), PLAIN)
 
 
 class Decompressed:
@@ -84,8 +89,8 @@ class Decompressed:
                 dictionary = _dictionary(self.path)
                 decoder = _decoder(kind, dictionary)
             while rest and (self.fault is None or self._resume):
-                if not started and kind == GZIP and not rest.strip(b"\0"):
-                    break  # gzip allows zeros after the last member
+                if not started and kind in (GZIP, XZ) and not rest.strip(b"\0"):
+                    break  # these allow zeros after the last member
                 if not started:
                     self.frame = self.size - len(rest)
                 try:
@@ -136,6 +141,8 @@ def _dictionary(path: str) -> zstandard.ZstdCompressionDict | None:
 def _decoder(kind: str, dictionary: zstandard.ZstdCompressionDict | None) -> Any:
     if kind == GZIP:
         return isal_zlib.decompressobj(wbits=31)
+    if kind in (BZIP2, XZ):
+        return bz2.BZ2Decompressor() if kind == BZIP2 else lzma.LZMADecompressor(lzma.FORMAT_XZ)
     return zstandard.ZstdDecompressor(dict_data=dictionary).decompressobj()
 
 

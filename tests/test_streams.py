@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import random
 from pathlib import Path
 
@@ -19,8 +21,8 @@ def text(size: int) -> bytes:
 
 
 def packed(kind: str, data: bytes) -> bytes:
-    if kind == "gz":
-        return gzip.compress(data)
+    if kind in ("gz", "bz2", "xz"):
+        return {"gz": gzip, "bz2": bz2, "xz": lzma}[kind].compress(data)
     return zstandard.ZstdCompressor(write_checksum=True).compress(data) if kind == "zst" else data
 
 
@@ -32,7 +34,7 @@ def read(path: Path) -> tuple[bytes, str | None]:
     return data, stream.fault
 
 
-@pytest.mark.parametrize("kind", ["gz", "zst", "plain"])
+@pytest.mark.parametrize("kind", ["gz", "zst", "bz2", "xz", "plain"])
 def test_a_whole_file_is_read_to_its_end(tmp_path: Path, kind: str) -> None:
     data = text(5_000_000)
     path = tmp_path / f"x.{kind}"
@@ -40,14 +42,14 @@ def test_a_whole_file_is_read_to_its_end(tmp_path: Path, kind: str) -> None:
     assert read(path) == (data, None)
 
 
-@pytest.mark.parametrize("kind", ["gz", "zst"])
+@pytest.mark.parametrize("kind", ["gz", "zst", "bz2", "xz"])
 def test_members_and_frames_behind_one_another_are_one_stream(tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"x.{kind}"
     path.write_bytes(packed(kind, b"one\n") + packed(kind, b"") + packed(kind, b"two\n"))
     assert read(path) == (b"one\ntwo\n", None)
 
 
-@pytest.mark.parametrize("kind", ["gz", "zst"])
+@pytest.mark.parametrize("kind", ["gz", "zst", "bz2", "xz"])
 @pytest.mark.parametrize("share", [0.001, 0.1, 0.5, 0.9, 0.9999])
 def test_a_cut_archive_gives_its_beginning_and_says_so(tmp_path: Path, kind: str, share: float) -> None:
     data = text(3_000_000)
@@ -60,7 +62,7 @@ def test_a_cut_archive_gives_its_beginning_and_says_so(tmp_path: Path, kind: str
     assert "truncated" in fault
 
 
-@pytest.mark.parametrize("kind", ["gz", "zst"])
+@pytest.mark.parametrize("kind", ["gz", "zst", "bz2", "xz"])
 def test_every_cut_of_a_short_archive_is_noticed(tmp_path: Path, kind: str) -> None:
     whole = packed(kind, b"some lines\nof text\n" * 20)
     path = tmp_path / f"x.{kind}"
@@ -69,7 +71,7 @@ def test_every_cut_of_a_short_archive_is_noticed(tmp_path: Path, kind: str) -> N
         assert read(path)[1] is not None, cut
 
 
-@pytest.mark.parametrize("kind", ["gz", "zst"])
+@pytest.mark.parametrize("kind", ["gz", "zst", "bz2", "xz"])
 def test_garbage_inside_an_archive_is_noticed(tmp_path: Path, kind: str) -> None:
     whole = bytearray(packed(kind, text(300_000)))
     whole[len(whole) // 2 : len(whole) // 2 + 200] = b"\xaa" * 200

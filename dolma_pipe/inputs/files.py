@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from dolma_pipe import storage
 from dolma_pipe.errors import ConfigError, DataError
+from dolma_pipe.streams import ENDINGS, PLAIN, compression
 
-RECORDS = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz", ".json.gz", ".jsonl.zst", ".ndjson.zst", ".json.zst")
+RECORDS = (".jsonl", ".ndjson")
 HTML = (".html", ".htm", ".xhtml")
 WARC = (".warc", ".wet", ".wat")
 TABLES = (".csv", ".tsv")
@@ -29,8 +30,8 @@ FORMATS = ("auto", "text", "html", "records", "table", "parquet", "warc")
 
 BINARY = {
     b"PK\x03\x04": "a zip archive (or .docx, .epub, .xlsx): unpack it, or convert it to text",
-    b"BZh": "compressed with bzip2, which is not read: use gzip or zstd",
-    b"\xfd7zXZ": "compressed with xz, which is not read: use gzip or zstd",
+    b"BZh": "compressed with bzip2, but its name does not end in .bz2",
+    b"\xfd7zXZ": "compressed with xz, but its name does not end in .xz",
     b"\x1f\x8b": "compressed with gzip, but its name does not end in .gz",
     b"\x28\xb5\x2f\xfd": "compressed with zstd, but its name does not end in .zst",
     b"%PDF-": "a PDF: convert it to text",
@@ -55,16 +56,16 @@ def known_binary(data: bytes) -> str | None:
 
 
 def suffix(name: str) -> str:
-    """The extension that says what a file holds: lower case, without .gz or .zst."""
-    stem = name.lower().removesuffix(".gz").removesuffix(".zst")
-    return posixpath.splitext(stem)[1]
+    """The extension that says what a file holds: lower case, without that of its compression."""
+    stem, ending = posixpath.splitext(name.lower())
+    return posixpath.splitext(stem)[1] if ending in ENDINGS else ending
 
 
 def format_of(name: str) -> str:
     """What a file is by its name; "unknown" files are text if their bytes are."""
-    if name.lower().endswith(RECORDS):
-        return "records"
     extension = suffix(name)
+    if extension in RECORDS or (extension == ".json" and compression(name) != PLAIN):
+        return "records"
     if extension == ".parquet":
         return "parquet"
     if extension in HTML:
