@@ -5,13 +5,15 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from handmade import encode_lines, store
 from hypothesis import settings
+
+from dolma_pipe.storage import s3
 
 MakeDataset = Callable[..., str]
 
@@ -36,6 +38,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             config.hook.pytest_deselected(items=left_out)
             items[:] = [item for item in items if item not in left_out]
             print(f"{len(left_out)} tests were left out: they {why}")
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A client of a simulated s3 with one empty bucket."""
+    import boto3
+    from moto import mock_aws
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws():
+        monkeypatch.setattr(s3, "_client", None)
+        boto3.client("s3").create_bucket(Bucket="bucket")
+        yield s3._connected()  # pyright: ignore[reportPrivateUsage]
+        monkeypatch.setattr(s3, "_client", None)
 
 
 @pytest.fixture(scope="session")

@@ -43,22 +43,6 @@ RAW = {
 
 
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A client of a simulated s3 with one empty bucket."""
-    import boto3
-    from moto import mock_aws
-
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    with mock_aws():
-        monkeypatch.setattr(s3, "_client", None)
-        boto3.client("s3").create_bucket(Bucket="bucket")
-        yield s3._connected()  # pyright: ignore[reportPrivateUsage]
-        monkeypatch.setattr(s3, "_client", None)
-
-
-@pytest.fixture
 def raw(tmp_path: Path, bucket: Any) -> Path:
     """Raw files and a tokenizer, in a folder and in the bucket."""
     home = tmp_path / "local"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,26 +12,15 @@ import xxhash
 
 from dolma_pipe import storage
 from dolma_pipe.errors import ConfigError, DataError
-from dolma_pipe.storage import s3
 
 
 @pytest.fixture(params=["local", "s3"])
-def base(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def base(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A writable place: a local folder, and a bucket of a simulated s3."""
     if request.param == "local":
-        yield str(tmp_path)
-        return
-    import boto3
-    from moto import mock_aws
-
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    with mock_aws():
-        monkeypatch.setattr(s3, "_client", None)
-        boto3.client("s3").create_bucket(Bucket="bucket")
-        yield "s3://bucket/base"
-        monkeypatch.setattr(s3, "_client", None)
+        return str(tmp_path)
+    request.getfixturevalue("bucket")
+    return "s3://bucket/base"
 
 
 def test_what_was_written_is_read_back_with_its_size_and_hash(base: str) -> None:
