@@ -100,12 +100,13 @@ def test_a_package_s_tagger_is_found_by_the_name_that_it_gives(installed: Path) 
 def test_it_is_listed_checked_and_run_and_shows_in_funnel_and_report(
     installed: Path, make_dataset: Make, tmp_path: Path
 ) -> None:
-    listed = run(installed, "list", "taggers").splitlines()
-    assert "jargon               How much a text talks shop. [acme-jargon 1.2: acme_jargon:Jargon]" in listed
-    assert any(line.startswith("broken               broken: no module") for line in listed)
-    assert "plain                `plain`: no jargon. [acme-jargon 1.2: acme_jargon:Plain]" in run(
-        installed, "list", "mixers"
+    taggers, mixers = (
+        dict(line.split(maxsplit=1) for line in run(installed, "list", kind).splitlines())
+        for kind in ("taggers", "mixers")
     )
+    assert taggers["jargon"] == "How much a text talks shop. [acme-jargon 1.2: acme_jargon:Jargon]"
+    assert taggers["broken"].startswith("broken: no module")
+    assert mixers["plain"] == "`plain`: no jargon. [acme-jargon 1.2: acme_jargon:Plain]"
     data = make_dataset({"a.jsonl": ["synergy synergy now", "the river rose", "synergy"]})
     run(installed, "tag", data, "--taggers", "jargon,length", "--workers", "2")
     source = {"name": "web", "dataset": data, "attributes": ["jargon"], "steps": [{"plain": 0.5}]}

@@ -65,7 +65,8 @@ class Upper(Stage):
                 Path(self.mercy).touch()
             os.kill(os.getpid(), signal.SIGKILL)
         if "wait" in text:
-            time.sleep(60)
+            for _ in range(6000):  # a signal that comes just before a sleep is seen behind it
+                time.sleep(0.01)
 
     def scratch_folders(self) -> list[str]:
         return [storage.join(self.home, "_scratch")]
