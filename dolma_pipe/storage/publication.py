@@ -27,8 +27,8 @@ ASIDE = "_aside"
 
 MOST_FLUSHES = 16
 PIECE = 64 << 10
-"""Bytes that the system gets at once. For a longer write a file system looks for longer stretches of memory, which few
-machines have at hand: the first time that they are touched they cost ten times as much as the copying."""
+"""Bytes that the system gets at once. For a longer write a file system looks for longer stretches of memory, which may
+not be at hand: on a virtual machine, touching them first cost ten times as much as the copying (measured)."""
 
 
 class Writer(io.RawIOBase):
